@@ -1,0 +1,34 @@
+"""Running kernels that release the interpreter lock over blocks of a range, on several threads."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Result = TypeVar("Result")
+
+BLOCKS_PER_THREAD = 8
+"""More blocks than threads, so that uneven blocks even out."""
+
+
+def map_blocks(
+    fn: Callable[[int, int], Result], cost: NDArray[np.int64], threads: int
+) -> Iterator[Result]:
+    """Call `fn(first, last)` for consecutive blocks that cover a range; yield in its order.
+
+    `cost[i]` is the cost of element i; blocks have about equal sums of it.
+    """
+    bounds = _bounds(cost, threads * BLOCKS_PER_THREAD)
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(fn, bounds[:-1], bounds[1:])
+
+
+def _bounds(cost: NDArray[np.int64], blocks: int) -> list[int]:
+    total = np.cumsum(cost, dtype=np.int64)
+    if len(total) == 0:
+        return []
+    shares = np.linspace(0, total[-1], blocks + 1)[1:-1]
+    inner = np.searchsorted(total, shares)
+    return sorted({0, *map(int, inner), len(cost)})

@@ -1,0 +1,70 @@
+"""Files written whole or not at all, and their content hashes."""
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from otto_pipeline.store.errors import REMEDIES, explain_write_error
+
+TEMPORARY = ".tmp"
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends without an error.
+
+    Raises:
+        StoreError: the disk refuses (full, read-only, not permitted), with the remedy.
+    """
+    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write at `path` into errors that say what to do."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        number = _error_number(error)
+        if number not in REMEDIES or _is_elsewhere(error, path):
+            raise
+        raise explain_write_error(path, number) from error
+
+
+def _is_elsewhere(error: Exception, path: Path) -> bool:
+    """Whether the refusal is about another file: one that was read, not written."""
+    named = getattr(error, "filename", None)
+    return isinstance(named, str) and not named.startswith(str(path.parent))
+
+
+def _error_number(error: Exception) -> int | None:
+    """The system's error number; Polars has it in its message only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found.group(1)) if found else None
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a file's bytes (BLAKE2b, 128 bit)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """Hash of a text (BLAKE2b, 128 bit)."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

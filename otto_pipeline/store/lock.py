@@ -1,0 +1,46 @@
+"""One writer per store and scale.
+
+The lock is the operating system's (`flock`), held until the process ends: a process that is
+killed leaves a file but no lock, so nothing has to be cleaned up after a crash.
+"""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+from otto_pipeline.store.errors import StoreError
+from otto_pipeline.store.files import writing
+
+LOCK_FILE = ".writer"
+
+_held: dict[Path, IO[str]] = {}
+
+
+def hold(folder: Path) -> None:
+    """Make this process the only writer below `folder` until it ends; again is harmless.
+
+    Raises:
+        StoreError: another living process writes there; names it.
+    """
+    path = (folder / LOCK_FILE).absolute()
+    if path in _held and path.exists():
+        return
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        writer = file.read().strip() or "another process"
+        file.close()
+        raise StoreError(
+            f"{folder}: {writer} is writing there; wait until it has ended, stop it, or set "
+            "OTTO_STORE_DIR to another folder"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})")
+    file.flush()
+    _held[path] = file

@@ -1,0 +1,34 @@
+"""Parquet files written and read piece by piece, so that memory does not grow with the file."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def write_pieces(path: Path, pieces: Iterable[pl.DataFrame], empty: pl.DataFrame) -> int:
+    """Write frames of one schema as the row groups of one file; return the number of rows.
+
+    `empty` has the schema and is what the file holds when there is no piece.
+    """
+    rows = 0
+    with pq.ParquetWriter(path, empty.to_arrow().schema, compression="zstd") as writer:
+        for piece in pieces:
+            rows += piece.height
+            writer.write_table(piece.to_arrow())
+    return rows
+
+
+def read_pieces(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+    """The row groups of a file, one after the other: the given columns, or all."""
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        yield _to_frame(file.read_row_group(group, columns))
+
+
+def _to_frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
