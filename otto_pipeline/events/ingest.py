@@ -1,0 +1,294 @@
+"""Raw log → event log: `parsed`, `quarantine`, `sessions`, `items`, `events`.
+
+In go the files that the raw log's listing names, out come tables with dense int32 ids. The shards
+of all but `items` and `quarantine` are ranges of lines of one file, in the log's order, and every
+session lies whole within one row group of one shard.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from otto_pipeline.events.errors import LogError
+from otto_pipeline.events.hashing import draw, hash_ids
+from otto_pipeline.events.jsonl import count_lines, parse_block, parsed_schema, read_blocks
+from otto_pipeline.events.raw import LogFile, RawLog, read_raw_log
+from otto_pipeline.schemas import EVENTS, SESSIONS
+from otto_pipeline.settings import Settings
+from otto_pipeline.store.dataset import Dataset, Figures
+from otto_pipeline.store.parquet import read_pieces, write_pieces
+from otto_pipeline.store.stage import Inputs, Stage
+
+SHARD_BYTES = 256 * 2**20
+"""Bytes of a plain file that one shard parses."""
+SAMPLE_BUCKETS = 10_000
+SHOWN_LINES = 5
+"""Malformed lines that an error message quotes."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The lines of a file that one shard parses: those that begin in [start, stop)."""
+
+    file: LogFile
+    start: int
+    stop: int | None
+
+
+def pieces(raw: RawLog) -> list[Piece]:
+    """How a log is cut into shards; a compressed file can only be one."""
+    return [
+        Piece(file, start, None if file.compressed else start + SHARD_BYTES)
+        for file in raw.files
+        for start in ([0] if file.compressed else range(0, file.bytes, SHARD_BYTES))
+    ]
+
+
+def _parsed_shards(inputs: Inputs, _settings: Settings) -> int:
+    return len(pieces(read_raw_log(inputs["raw"])))
+
+
+def _same_shards_as_parsed(inputs: Inputs, _settings: Settings) -> int:
+    return len(inputs["parsed"].files)
+
+
+def write_parsed(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
+    """Parse the lines of one piece; take the sampled sessions, keep every malformed line."""
+    raw = read_raw_log(inputs["raw"])
+    piece = pieces(raw)[shard]
+    figures = {"lines": 0, "malformed": 0, "unsorted_sessions": 0, "last_ts": -1, "sessions": 0}
+    schema = parsed_schema(raw.session_ids, raw.item_ids)
+
+    def parse(block: bytes) -> pl.DataFrame:
+        rows = parse_block(block, raw.session_ids, raw.item_ids)
+        rows = rows.with_columns(pl.col("line") + figures["lines"])
+        figures["lines"] += count_lines(block)
+        figures["malformed"] += rows["error"].count()
+        figures["last_ts"] = max(
+            figures["last_ts"], *rows.select(pl.col("ts").max().fill_null(-1)).row(0)
+        )
+        rows = sort_events(_sample(rows, raw.share, settings.seed), figures)
+        figures["sessions"] += rows.filter(pl.col("error").is_null())["line"].n_unique()
+        return rows
+
+    blocks = read_blocks(Path(piece.file.path), piece.start, piece.stop)
+    write_pieces(path, (parse(block) for block in blocks), pl.DataFrame(schema=schema))
+    return figures
+
+
+def sort_events(rows: pl.DataFrame, figures: Figures) -> pl.DataFrame:
+    """Put each line's events in order of time, stably; count the sessions that were not."""
+    same_line = pl.col("line") == pl.col("line").shift()
+    unsorted = rows.filter(same_line & (pl.col("ts") < pl.col("ts").shift()))["line"].n_unique()
+    figures["unsorted_sessions"] += unsorted
+    return rows.sort("line", "ts", maintain_order=True) if unsorted else rows
+
+
+def _sample(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
+    """Rows of the sampled sessions, and every malformed line."""
+    if share >= 1:
+        return rows
+    good, bad = rows.filter(pl.col("error").is_null()), rows.filter(pl.col("error").is_not_null())
+    bucket = draw(hash_ids(good["session_id"]), seed, "sample") % SAMPLE_BUCKETS
+    return pl.concat([good.filter(bucket < share * SAMPLE_BUCKETS), bad]).sort(
+        "line", maintain_order=True
+    )
+
+
+def write_quarantine(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
+    """Malformed lines, and every line whose session id an earlier line has.
+
+    Raises:
+        LogError: they are a larger share of the log than the settings allow, or no session is
+            left.
+    """
+    parsed = inputs["parsed"]
+    raw = read_raw_log(inputs["raw"])
+    malformed, repeated = _malformed_lines(parsed), _repeated_lines(parsed)
+    set_aside = _name_lines(pl.concat([malformed, repeated]), parsed, raw)
+    set_aside.write_parquet(path)
+    lines = parsed.total("lines")
+    figures = {
+        "lines": lines,
+        "quarantined": set_aside.height,
+        "repeated_sessions": repeated.height,
+        "share": set_aside.height / max(lines, 1),
+    }
+    _refuse_too_many(set_aside, figures, settings.max_quarantined_share)
+    if parsed.total("sessions") == 0:
+        raise LogError(
+            f"{raw.files[0].path}: {raw.share:.0%} of its {lines:,} lines holds no session; use "
+            "a larger scale or log"
+        )
+    return figures
+
+
+def _malformed_lines(parsed: Dataset) -> pl.DataFrame:
+    """Columns shard, line, reason."""
+    return pl.concat(
+        [
+            pl.scan_parquet(file)
+            .filter(pl.col("error").is_not_null())
+            .select("line", shard=pl.lit(shard, pl.Int32), reason="error")
+            for shard, file in enumerate(parsed.files)
+        ]
+    ).collect()
+
+
+def _repeated_lines(parsed: Dataset) -> pl.DataFrame:
+    """Lines whose session id an earlier line of the log has: columns shard, line, reason."""
+    lines = pl.concat(
+        [
+            pl.scan_parquet(file)
+            .filter(pl.col("error").is_null())
+            .select("line", "session_id", shard=pl.lit(shard, pl.Int32))
+            .unique("line", keep="first", maintain_order=True)
+            for shard, file in enumerate(parsed.files)
+        ]
+    ).collect()
+    return lines.filter(~pl.col("session_id").is_first_distinct()).select(
+        "line", "shard", reason=pl.format("session {} is on an earlier line", "session_id")
+    )
+
+
+def _name_lines(lines: pl.DataFrame, parsed: Dataset, raw: RawLog) -> pl.DataFrame:
+    """Shard and line within it → file and line in the file, counted from 1."""
+    places = pl.DataFrame(
+        {
+            "shard": range(len(parsed.files)),
+            "file": [piece.file.path for piece in pieces(raw)],
+            "first": [first_line(parsed, raw, shard) for shard in range(len(parsed.files))],
+        },
+        schema={"shard": pl.Int32, "file": pl.String, "first": pl.Int64},
+    )
+    return (
+        lines.join(places, on="shard")
+        .sort("shard", "line")
+        .select("file", pl.col("line") + pl.col("first"), "reason")
+    )
+
+
+def first_line(parsed: Dataset, raw: RawLog, shard: int) -> int:
+    """Number, in its file, of the first line of a shard, counted from 1."""
+    places = pieces(raw)
+    return 1 + sum(
+        parsed.figures(earlier)["lines"]
+        for earlier in range(shard)
+        if places[earlier].file == places[shard].file
+    )
+
+
+def _refuse_too_many(set_aside: pl.DataFrame, figures: Figures, allowed: float) -> None:
+    if figures["share"] <= allowed:
+        return
+    shown = [
+        f"  {Path(file).name}, line {line}: {reason}"
+        for file, line, reason in set_aside.head(SHOWN_LINES).iter_rows()
+    ]
+    raise LogError(
+        f"{figures['quarantined']:,} of {figures['lines']:,} lines of the log "
+        f"({figures['share']:.2%}) are malformed or repeat a session id, more than the "
+        f"{allowed:.2%} that OTTO_MAX_QUARANTINED_SHARE allows. Mend the log or raise the "
+        "setting. The first are:\n" + "\n".join(shown)
+    )
+
+
+def _quarantined(inputs: Inputs, raw: RawLog, shard: int) -> pl.Series:
+    """Lines of a shard that are in quarantine, counted from 0 at its beginning."""
+    first = first_line(inputs["parsed"], raw, shard)
+    lines = inputs["parsed"].figures(shard)["lines"]
+    file = pieces(raw)[shard].file.path
+    in_file = inputs["quarantine"].read("file", "line").filter(pl.col("file") == file)["line"]
+    return (in_file - first).filter((in_file >= first) & (in_file < first + lines))
+
+
+def _good_pieces(inputs: Inputs, raw: RawLog, shard: int) -> Iterator[pl.DataFrame]:
+    """Row groups of a parsed shard without the lines in quarantine."""
+    lines = _quarantined(inputs, raw, shard).implode()
+    for rows in read_pieces(inputs["parsed"].files[shard]):
+        yield rows.filter(~pl.col("line").is_in(lines))
+
+
+def write_sessions(inputs: Inputs, shard: int, _settings: Settings, path: Path) -> Figures:
+    """One row per session of the shard; the dense index goes on from the shard before."""
+    raw = read_raw_log(inputs["raw"])
+    first = sum(_count_sessions(inputs, raw, earlier) for earlier in range(shard))
+    frame = pl.concat(
+        [_sessions_of(_no_rows(raw)), *map(_sessions_of, _good_pieces(inputs, raw, shard))]
+    )
+    is_test = pieces(raw)[shard].file.kind == "test"
+    frame.with_columns(
+        session=pl.int_range(first, first + frame.height, dtype=pl.Int32, eager=True),
+        is_test=pl.lit(is_test),
+        hash=hash_ids(frame["session_id"]),
+    ).select(SESSIONS.names()).write_parquet(path)
+    return {"sessions": frame.height, "is_test": is_test}
+
+
+def _count_sessions(inputs: Inputs, raw: RawLog, shard: int) -> int:
+    figures = inputs["parsed"].figures(shard)
+    repeated = len(_quarantined(inputs, raw, shard)) - figures["malformed"]
+    return figures["sessions"] - repeated
+
+
+def _no_rows(raw: RawLog) -> pl.DataFrame:
+    return pl.DataFrame(schema=parsed_schema(raw.session_ids, raw.item_ids))
+
+
+def _sessions_of(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("line", maintain_order=True).agg(
+        pl.col("session_id").first(),
+        n_events=pl.len().cast(pl.Int32),
+        first_ts=pl.col("ts").first(),
+        last_ts=pl.col("ts").last(),
+    )
+
+
+def write_items(inputs: Inputs, _shard: int, _settings: Settings, path: Path) -> Figures:
+    """The log's items in the order of their original ids."""
+    raw = read_raw_log(inputs["raw"])
+    seen = pl.concat(
+        [
+            _first_seen(rows)
+            for shard in range(len(inputs["parsed"].files))
+            for rows in _good_pieces(inputs, raw, shard)
+        ]
+    )
+    items = (
+        seen.group_by("item_id")
+        .agg(pl.col("first_seen").min())
+        .sort("item_id")
+        .select(
+            aid=pl.int_range(pl.len(), dtype=pl.Int32), item_id="item_id", first_seen="first_seen"
+        )
+    )
+    items.write_parquet(path)
+    return {"items": items.height}
+
+
+def _first_seen(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("item_id").agg(first_seen=pl.col("ts").min())
+
+
+def write_events(inputs: Inputs, shard: int, _settings: Settings, path: Path) -> Figures:
+    """The shard's events with dense ids."""
+    sessions = inputs["sessions"].read_shard(shard).select("session", "line")
+    item_ids = inputs["items"].read("item_id")["item_id"]
+
+    def to_events(rows: pl.DataFrame) -> pl.DataFrame:
+        events = rows.join(sessions, on="line", how="inner", maintain_order="left")
+        aids = item_ids.search_sorted(events["item_id"]).cast(pl.Int32)
+        return events.with_columns(aid=aids).select(EVENTS.names())
+
+    pieces_of_events = map(to_events, read_pieces(inputs["parsed"].files[shard]))
+    rows = write_pieces(path, pieces_of_events, EVENTS.empty())
+    return {"events": rows, "is_test": inputs["sessions"].figures(shard)["is_test"]}
+
+
+PARSED_STAGE = Stage(write=write_parsed, shards=_parsed_shards, settings=("seed",))
+QUARANTINE_STAGE = Stage(write=write_quarantine, settings=("max_quarantined_share",))
+SESSIONS_STAGE = Stage(write=write_sessions, shards=_same_shards_as_parsed)
+ITEMS_STAGE = Stage(write=write_items)
+EVENTS_STAGE = Stage(write=write_events, shards=_same_shards_as_parsed)

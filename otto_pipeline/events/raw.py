@@ -1,0 +1,207 @@
+"""The raw log of a scale: which files it is, what they contain, and what share is taken.
+
+In go the settings, out comes one small JSON listing (`RawLog`) that the ingest reads. The scale
+`demo` generates its log; the others use the configured one where it lies.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from otto_pipeline.events.errors import LogError
+from otto_pipeline.events.generate import generate_log
+from otto_pipeline.events.jsonl import IdType, peek_id_types
+from otto_pipeline.settings import Settings
+from otto_pipeline.store.dataset import Dataset, Figures, write_json
+from otto_pipeline.store.files import content_hash
+from otto_pipeline.store.identity import claim
+from otto_pipeline.store.stage import Inputs, Stage
+
+TRAIN_NAMES = ("train", "train_sessions")
+TEST_NAMES = ("test", "test_sessions")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+
+SHARES = {"demo": 1.0, "pct1": 0.01, "pct10": 0.1, "full": 1.0}
+"""Share of the sessions that a scale takes, by a hash of the session id."""
+
+DEMO_TEST_SHARE = 0.15
+"""Test sessions of the generated log, as a share of its train sessions (OTTO: .13)."""
+DEMO_ITEM_SHARE = 0.25
+"""Items of the generated log, as a share of its train sessions (OTTO: .14)."""
+
+HASHES_FILE = "raw_log_hashes.json"
+DEMO_FOLDER = "generated"
+
+
+class LogFile(msgspec.Struct, frozen=True):
+    """One file of a log."""
+
+    path: str
+    kind: Literal["train", "test"]
+    bytes: int
+    hash: str
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it can only be read from its beginning."""
+        return not self.path.endswith(".jsonl")
+
+
+class RawLog(msgspec.Struct, frozen=True):
+    """The files of a log, the type of its ids, and the share of sessions taken."""
+
+    files: list[LogFile]
+    session_ids: IdType
+    item_ids: IdType
+    share: float
+
+
+def read_raw_log(dataset: Dataset) -> RawLog:
+    """The listing that `raw_stage` wrote."""
+    return msgspec.json.decode(dataset.files[0].read_bytes(), type=RawLog)
+
+
+def raw_stage(scale: str) -> Stage:
+    """The stage that makes the listing of a scale."""
+    if scale == "demo":
+        return Stage(write=_write_generated, file="files.json", settings=("seed", "demo_sessions"))
+    return Stage(
+        write=partial(_write_configured, SHARES[scale]),
+        file="files.json",
+        sources=partial(_sources, SHARES[scale]),
+        settings=("seed",),
+    )
+
+
+def find_log_files(data_dir: Path | None) -> dict[Literal["train", "test"], Path]:
+    """The files of the configured log.
+
+    Raises:
+        LogError: none is configured, or it is missing or ambiguous.
+    """
+    if data_dir is None:
+        raise LogError(
+            "OTTO_DATA_DIR is not set: set it to a folder with train.jsonl (and optionally "
+            "test.jsonl), or use the scale demo, which needs no log"
+        )
+    if data_dir.is_file():
+        if not data_dir.name.endswith(SUFFIXES):
+            raise LogError(f"{data_dir}: is not a log: its name must end in {_listed(SUFFIXES)}")
+        return {"train": data_dir}
+    if not data_dir.is_dir():
+        raise LogError(f"OTTO_DATA_DIR={data_dir}: there is no such folder or file")
+    train = _find(data_dir, TRAIN_NAMES)
+    if train is None:
+        others = sorted(p.name for p in data_dir.iterdir() if p.name.endswith(SUFFIXES))
+        hint = f"; it holds {_listed(others)}: name one of them" if others else ""
+        names = [f"{name}{suffix}" for name in TRAIN_NAMES for suffix in SUFFIXES]
+        raise LogError(f"OTTO_DATA_DIR={data_dir}: holds none of {_listed(names)}{hint}")
+    test = _find(data_dir, TEST_NAMES)
+    return {"train": train, "test": test} if test else {"train": train}
+
+
+def remembered_hash(path: Path, store_dir: Path) -> str:
+    """Content hash of a log file, read once and remembered by size and time."""
+    memory = store_dir / HASHES_FILE
+    known = msgspec.json.decode(memory.read_bytes()) if memory.exists() else {}
+    stat = path.stat()
+    seen = [stat.st_size, stat.st_mtime_ns]
+    entry = known.get(str(path))
+    if entry is None or entry["seen"] != seen:
+        entry = {"seen": seen, "hash": content_hash(path)}
+        write_json(memory, known | {str(path): entry})
+    return entry["hash"]
+
+
+def log_hashes(settings: Settings) -> dict[str, str]:
+    """Content hash of each file of the configured log, by kind."""
+    files = find_log_files(settings.data_dir)
+    return {kind: remembered_hash(path, settings.store_dir) for kind, path in files.items()}
+
+
+def claim_store(scale: str, settings: Settings) -> None:
+    """Make the store that of this seed and, beyond the generated log, of the configured log.
+
+    A log keeps its store when it is replaced by a newer one at its place, or moved unchanged.
+
+    Raises:
+        StoreError: the store holds another seed or log.
+    """
+    claim(settings.store_dir, "seed", str(settings.seed))
+    if scale != "demo" and settings.data_dir is not None:
+        claim(
+            settings.store_dir,
+            "log",
+            str(settings.data_dir),
+            content=" ".join(log_hashes(settings).values()),
+        )
+
+
+def _sources(share: float, settings: Settings) -> dict[str, str]:
+    return {"share": str(share), **log_hashes(settings)}
+
+
+def _write_configured(
+    share: float, _inputs: Inputs, _shard: int, settings: Settings, path: Path
+) -> Figures:
+    files = find_log_files(settings.data_dir)
+    return _write_listing(files, share, path, lambda p: remembered_hash(p, settings.store_dir))
+
+
+def _write_generated(_inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
+    folder = path.parent / DEMO_FOLDER
+    folder.mkdir(exist_ok=True)
+    generate_log(
+        folder,
+        sessions=settings.demo_sessions,
+        test_sessions=int(settings.demo_sessions * DEMO_TEST_SHARE),
+        items=int(settings.demo_sessions * DEMO_ITEM_SHARE),
+        seed=settings.seed,
+    )
+    files = find_log_files(folder)
+    return _write_listing(files, SHARES["demo"], path, content_hash)
+
+
+def _write_listing(
+    files: dict[Literal["train", "test"], Path],
+    share: float,
+    path: Path,
+    hash_of: Callable[[Path], str],
+) -> Figures:
+    for file in files.values():
+        if file.stat().st_size == 0:
+            raise LogError(f"{file}: is empty")
+    session_ids, item_ids = peek_id_types(files["train"])
+    listing = RawLog(
+        files=[
+            LogFile(str(file), kind, file.stat().st_size, hash_of(file))
+            for kind, file in files.items()
+        ],
+        session_ids=session_ids,
+        item_ids=item_ids,
+        share=share,
+    )
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(listing), indent=1))
+    return {"bytes": sum(file.bytes for file in listing.files), "files": len(files)}
+
+
+def _find(folder: Path, names: tuple[str, ...]) -> Path | None:
+    found = [
+        folder / f"{name}{suffix}"
+        for name in names
+        for suffix in SUFFIXES
+        if (folder / f"{name}{suffix}").is_file()
+    ]
+    if len(found) > 1:
+        raise LogError(
+            f"{folder}: holds {_listed([path.name for path in found])}; keep one of them, so that "
+            "it is clear which is the log"
+        )
+    return found[0] if found else None
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(names)
