@@ -1,0 +1,19 @@
+"""The sources that propose candidates, in the order of their columns."""
+
+from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.schemas import Table, candidates_table
+
+HISTORY = "history"
+POPULARITY = "popularity"
+SOURCES = (HISTORY, *(matrix.name for matrix in MATRICES), POPULARITY)
+
+LIST_WEIGHTS = {HISTORY: 1.0, **{matrix.name: 1.0 for matrix in MATRICES}, POPULARITY: 0.1}
+"""Weight of each source's reciprocal rank in the list that needs no labels; popularity fills."""
+RANK_OFFSET = 10
+"""The list sums weight / (this + rank) (RANKING.md, `knnpre`)."""
+SOURCE_LIMIT = 200
+"""Items that one source proposes to one session."""
+POPULAR_ITEMS = 100
+"""Items that popularity proposes."""
+
+CANDIDATES: Table = candidates_table(SOURCES)

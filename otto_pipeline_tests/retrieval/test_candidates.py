@@ -1,0 +1,121 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from otto_pipeline.events.event_log import EventLog
+from otto_pipeline.orchestration.checks import table_failures
+from otto_pipeline.retrieval.candidates import candidates
+from otto_pipeline.retrieval.covisitation import neighbours
+from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.retrieval.neighbours import NeighbourTable
+from otto_pipeline.retrieval.sources import CANDIDATES, LIST_WEIGHTS, RANK_OFFSET, SOURCES
+from otto_pipeline_tests.logs import N_ITEMS, frame, log_of, random_events
+
+POPULAR = pl.DataFrame(
+    {"aid": [6, 2], "score": [5.0, 4.0]}, schema={"aid": pl.Int32, "score": pl.Float64}
+)
+NOTHING_POPULAR = POPULAR.clear()
+
+
+def table_of(rows: pl.DataFrame) -> NeighbourTable:
+    counts = np.bincount(rows["aid"].to_numpy(), minlength=N_ITEMS)
+    share = rows["weight"] / rows.select(pl.col("weight").sum().over("aid")).to_series()
+    return NeighbourTable(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        rows["neighbour"].to_numpy(),
+        share.cast(pl.Float32).to_numpy(),
+    )
+
+
+def tables_of(log: EventLog) -> list[NeighbourTable]:
+    return [table_of(neighbours(log, matrix, 0, N_ITEMS, 1)) for matrix in MATRICES]
+
+
+def reference(
+    log: EventLog, session: int, tables: list[NeighbourTable], max_candidates: int
+) -> list[dict]:
+    """Candidates of one session with dictionaries, in the words of the module's docstrings."""
+    begin, end = log.session_start[session], log.session_start[session + 1]
+    scores: dict[str, dict[int, float]] = {source: {} for source in SOURCES}
+    for place, event in enumerate(range(begin, end)):
+        recency = 1.0 if end - begin == 1 else 0.1 + 0.9 * place / (end - begin - 1)
+        aid, weight = int(log.aid[event]), (1.0, 3.0, 6.0)[log.type[event]]
+        scores["history"][aid] = scores["history"].get(aid, 0.0) + (2**recency - 1) * weight
+    for matrix, table in zip(MATRICES, tables, strict=True):
+        found = scores[matrix.name]
+        for x, own in scores["history"].items():
+            for place in range(table.start[x], table.start[x + 1]):
+                y = int(table.neighbour[place])
+                found[y] = found.get(y, 0.0) + own * float(table.share[place])
+    scores["popularity"] = dict(POPULAR.iter_rows())
+    ranks = {
+        source: {aid: 1 + place for place, aid in enumerate(sorted(of, key=lambda a: (-of[a], a)))}
+        for source, of in scores.items()
+    }
+    rows = []
+    for aid in {aid for of in scores.values() for aid in of}:
+        pre_score = 1.0 * (aid in scores["history"]) + sum(
+            LIST_WEIGHTS[source] / (RANK_OFFSET + of[aid])
+            for source, of in ranks.items()
+            if aid in of
+        )
+        row = {"session": session, "aid": aid, "pre_score": pre_score}
+        for source in SOURCES:
+            row[f"{source}_rank"] = ranks[source].get(aid)
+            row[f"{source}_score"] = scores[source].get(aid)
+        rows.append(row)
+    return sorted(rows, key=lambda row: (-row["pre_score"], row["aid"]))[:max_candidates]
+
+
+@given(events=random_events())
+@settings(max_examples=60, deadline=None)
+def test_kernel_equals_the_reference(events: pl.DataFrame) -> None:
+    log = log_of(events)
+    tables = tables_of(log)
+    queries = np.unique(events["session"].to_numpy()).astype(np.int32)
+    found = candidates(log, queries, tables, POPULAR, max_candidates=6, threads=1)
+    expected = [row for session in queries for row in reference(log, int(session), tables, 6)]
+    assert found.select("session", "aid").rows() == [(r["session"], r["aid"]) for r in expected]
+    for column in CANDIDATES.names()[2:]:
+        for value, row in zip(found[column], expected, strict=True):
+            assert (value is None) == (row[column] is None)
+            assert value is None or value == pytest.approx(row[column], rel=1e-6)
+    assert not table_failures(CANDIDATES, found)
+
+
+@given(events=random_events())
+@settings(max_examples=20, deadline=None)
+def test_threads_and_other_query_sessions_leave_no_trace(events: pl.DataFrame) -> None:
+    log = log_of(events)
+    tables = tables_of(log)
+    queries = np.unique(events["session"].to_numpy()).astype(np.int32)
+    whole = candidates(log, queries, tables, POPULAR, 5, threads=3)
+    alone = [
+        candidates(log, queries[i : i + 1], tables, POPULAR, 5, 1) for i in range(len(queries))
+    ]
+    assert pl.concat([CANDIDATES.empty(), *alone]).equals(whole)
+
+
+def test_session_with_one_unknown_item_gets_it_and_the_popular_ones() -> None:
+    log = log_of(frame((0, 4, 0, "clicks")))
+    found = candidates(log, np.array([0], np.int32), tables_of(log), POPULAR, 20, 1)
+    assert found["aid"].to_list() == [4, 6, 2]
+    assert found["history_rank"].to_list() == [1, None, None]
+
+
+def test_session_of_five_hundred_events_gets_a_full_list() -> None:
+    rows = [(0, place % N_ITEMS, place, "clicks") for place in range(500)]
+    log = log_of(frame(*rows))
+    found = candidates(log, np.array([0], np.int32), tables_of(log), NOTHING_POPULAR, 5, 1)
+    assert found.height == 5
+    assert found["pre_score"].is_sorted(descending=True)
+
+
+def test_own_items_come_first_in_the_list_without_labels() -> None:
+    log = log_of(
+        frame((0, 1, 0, "clicks"), (0, 2, 1, "clicks"), (0, 3, 2, "clicks"), (1, 1, 3, "clicks"))
+    )
+    found = candidates(log, np.array([1], np.int32), tables_of(log), POPULAR, 20, 1)
+    assert found["aid"].to_list()[0] == 1
+    assert set(found["aid"].to_list()[1:3]) == {2, 3}
