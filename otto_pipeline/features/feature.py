@@ -1,0 +1,40 @@
+"""What a feature is: its name, type, meaning, the value that stands for missing, its expression."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from otto_pipeline.schemas import Column, Dtype
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature; `expression` is evaluated on the frame that its family's module describes.
+
+    `missing` is what the ranker sees where the expression gives null or no row: a dense matrix
+    costs XGBoost a quarter of the memory of one with NaN.
+    """
+
+    name: str
+    description: str
+    expression: pl.Expr
+    dtype: Dtype = pl.Float32
+    missing: float = -1
+
+    @property
+    def column(self) -> Column:
+        """The feature as a column of the table of features."""
+        return Column(self.name, self.dtype, f"{self.description} Missing: {self.missing:g}.")
+
+    def of_rows(self) -> pl.Expr:
+        """The expression under the feature's name."""
+        return self.expression.alias(self.name)
+
+    def filled(self) -> pl.Expr:
+        """The feature's column with its type, and the sentinel where it is missing."""
+        return pl.col(self.name).fill_null(self.missing).fill_nan(self.missing).cast(self.dtype)
+
+
+def ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    """A quotient; null where the denominator is zero."""
+    return pl.when(denominator != 0).then(numerator / denominator)

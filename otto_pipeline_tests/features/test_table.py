@@ -1,0 +1,126 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from otto_pipeline.events.event_log import EventLog
+from otto_pipeline.features.item import ITEM_FEATURES
+from otto_pipeline.features.table import (
+    FEATURES,
+    SUBMISSION_FEATURES,
+    VALIDATION_FEATURES,
+    add_labels,
+    features,
+)
+from otto_pipeline.orchestration.checks import table_failures
+from otto_pipeline.retrieval.candidates import candidates
+from otto_pipeline.retrieval.sources import SOURCE_LIMIT
+from otto_pipeline.schemas import LABELS, TYPES
+from otto_pipeline_tests.logs import frame, log_of, random_events
+from otto_pipeline_tests.retrieval.test_candidates import POPULAR, tables_of
+
+NO_ITEMS = pl.DataFrame(
+    schema={"aid": pl.Int32, **{feature.name: pl.Float64 for feature in ITEM_FEATURES}}
+)
+
+
+def features_of(log: EventLog, sessions: list[int]) -> pl.DataFrame:
+    queries = np.array(sessions, np.int32)
+    return features(log, candidates(log, queries, tables_of(log), POPULAR, 20, 1), NO_ITEMS)
+
+
+def row_of(found: pl.DataFrame, session: int, aid: int) -> dict:
+    return found.row(
+        by_predicate=(pl.col("session") == session) & (pl.col("aid") == aid), named=True
+    )
+
+
+SHOPPER = frame(
+    (0, 1, 0, "clicks"),
+    (0, 2, 60, "clicks"),
+    (0, 1, 180, "carts"),
+    (0, 3, 3600, "clicks"),
+)
+
+
+def test_session_item_features_say_what_the_session_did_with_the_item() -> None:
+    row = row_of(features_of(log_of(SHOPPER), [0]), 0, 1)
+    assert (row["own_clicks"], row["own_carts"], row["own_orders"]) == (1, 1, 0)
+    assert (row["own_last_place"], row["own_first_place"]) == (1, 3)
+    assert row["own_minutes_ago"] == (3600 - 180) / 60
+    assert row["own_span"] == 3
+    assert row["own_last_type"] == 1
+    assert row["own_minutes_since_clicks"] == 60
+    assert row["own_minutes_since_orders"] == -1
+    assert row["own_share"] == 0.5
+
+
+def test_candidate_that_the_session_has_not_met_has_sentinels() -> None:
+    row = row_of(features_of(log_of(SHOPPER), [0]), 0, 6)
+    assert (row["own_clicks"], row["own_share"]) == (0, 0)
+    assert (row["own_last_place"], row["own_minutes_ago"], row["own_last_type"]) == (-1, -1, -1)
+    assert row["history_rank"] == SOURCE_LIMIT + 1
+    assert row["history_score"] == -1
+    assert row["popularity_rank"] == 1
+
+
+def test_session_features_describe_the_visible_events() -> None:
+    row = row_of(features_of(log_of(SHOPPER), [0]), 0, 2)
+    assert (row["session_events"], row["session_items"], row["session_carts"]) == (4, 3, 1)
+    assert row["session_minutes"] == 60
+    assert row["session_minutes_per_event"] == 20
+    assert row["session_last_gap"] == (3600 - 180) / 60
+    assert (row["session_last_type"], row["session_last_hour"]) == (0, 1)
+    assert row["session_new_share"] == 0.75
+
+
+def test_session_of_one_event_has_no_gap() -> None:
+    row = row_of(features_of(log_of(frame((0, 1, 0, "orders"))), [0]), 0, 1)
+    assert (row["session_last_gap"], row["session_minutes_per_event"]) == (-1, -1)
+    assert (row["session_minutes"], row["session_last_type"]) == (0, 2)
+
+
+@pytest.mark.parametrize("weeks", [3, 4])
+def test_rates_do_not_depend_on_the_length_of_the_log(weeks: int) -> None:
+    week = dict.fromkeys(TYPES, 7) | {f"{name}_week": 7 for name in TYPES}
+    counts = pl.DataFrame([{**week, **dict.fromkeys(TYPES, 7 * weeks)}]).with_columns(
+        weeks=pl.lit(weeks), last_second=pl.lit(100), sessions_week=pl.lit(5), last_seen=pl.lit(40)
+    )
+    row = counts.select(feature.of_rows() for feature in ITEM_FEATURES).row(0, named=True)
+    assert [row[f"item_{name}_rate"] for name in TYPES] == [7, 7, 7]
+    assert row["item_trend"] == 1
+    assert row["item_orders_per_click"] == 1
+    assert row["item_hours_unseen"] == 60 / 3600
+
+
+@given(events=random_events())
+@settings(max_examples=30, deadline=None)
+def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataFrame) -> None:
+    log = log_of(events)
+    sessions = events["session"].unique().sort().to_list()
+    found = candidates(log, np.array(sessions, np.int32), tables_of(log), POPULAR, 6, 1)
+    table = features(log, found, NO_ITEMS)
+    assert table.select("session", "aid").equals(found.select("session", "aid"))
+    assert not table_failures(SUBMISSION_FEATURES, table)
+    assert table.null_count().sum_horizontal().item() == 0
+    assert not table.select(pl.col(pl.Float32).is_nan().any()).sum_horizontal().item()
+
+
+def test_labels_mark_the_candidates_that_they_name() -> None:
+    table = features_of(log_of(SHOPPER), [0])
+    labels = pl.DataFrame(
+        [(0, "clicks", 2), (0, "orders", 2), (0, "orders", 7)],
+        schema=LABELS.empty().schema,
+        orient="row",
+    )
+    labelled = add_labels(table, labels.lazy())
+    assert not table_failures(VALIDATION_FEATURES, labelled)
+    row = row_of(labelled, 0, 2)
+    assert [row[f"label_{name}"] for name in TYPES] == [1, 0, 1]
+    assert labelled.select(pl.col("^label_.*$").sum()).row(0) == (1, 0, 1)
+
+
+def test_features_are_named_once_and_described() -> None:
+    names = [feature.name for feature in FEATURES]
+    assert len(set(names)) == len(names)
+    assert all(feature.description.endswith(".") for feature in FEATURES)
