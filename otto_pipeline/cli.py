@@ -1,0 +1,106 @@
+"""The command `otto`: what is useful without Dagster, and what a run needs before and after."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otto_pipeline.settings import SCALES, Settings, SettingsError, load_settings
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Show what is wrong without a stack trace, and exit with 1."""
+
+    @wraps(command)
+    def shown(*args: Any, **kwargs: Any) -> None:
+        from otto_pipeline.events.errors import LogError
+        from otto_pipeline.store.errors import StoreError
+
+        try:
+            command(*args, **kwargs)
+        except (LogError, StoreError, SettingsError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return shown
+
+
+@click.group()
+@click.version_option(package_name="otto-pipeline")
+def main() -> None:
+    """From a raw session log to ranked recommendations."""
+
+
+@main.command()
+@click.option("--train-set", type=FILE, required=True, help="Log in OTTO's JSONL.")
+@click.option("--output-path", type=FOLDER, required=True, help="Folder for the four files.")
+@click.option("--days", type=float, default=2, show_default=True, help="Days held out at its end.")
+@click.option("--seed", type=int, default=42, show_default=True, help="Seed of the cuts.")
+@plain_errors
+def split(train_set: Path, output_path: Path, days: float, seed: int) -> None:
+    """Split a log in time and truncate the later sessions, as OTTO's own script does."""
+    from otto_pipeline.events.official import official_split
+
+    counts = official_split(train_set, output_path, days=days, seed=seed)
+    for name, count in counts.items():
+        click.echo(f"{name}: {count:,}", err=True)
+
+
+@main.command()
+@click.option("--test-labels", type=FILE, required=True, help="test_labels.jsonl of `otto split`.")
+@click.option("--predictions", type=FILE, required=True, help="A submission, session_type,labels.")
+@click.option("--k", type=int, default=20, show_default=True, help="Items of a prediction.")
+@plain_errors
+def score(test_labels: Path, predictions: Path, k: int) -> None:
+    """Score a submission by recall@k, as OTTO's own script does: one JSON object."""
+    from otto_pipeline.evaluation.official import official_score
+
+    click.echo(json.dumps(official_score(test_labels, predictions, k=k)))
+
+
+@main.command()
+@click.argument("scale", type=click.Choice(SCALES))
+@plain_errors
+def prepare(scale: str) -> None:
+    """Get ready for a run of SCALE: check the settings and the log, clear away dead runs."""
+    import dagster as dg
+
+    from otto_pipeline.events.raw import find_log_files
+    from otto_pipeline.orchestration.runs import fail_dead_runs
+
+    settings = load_settings()
+    if scale != "demo":
+        find_log_files(settings.data_dir)
+    with dg.DagsterInstance.get() as instance:
+        for run_id in fail_dead_runs(instance):
+            click.echo(f"run {run_id} was marked as failed: its process is gone")
+
+
+@main.command()
+@click.argument("scale", type=click.Choice(SCALES))
+@plain_errors
+def report(scale: str) -> None:
+    """Print scores, cost of each step and places of the results of SCALE's latest rebuild."""
+    from otto_pipeline.evaluation.summary import report_text
+    from otto_pipeline.orchestration.assets import ARTIFACTS
+
+    root = load_settings().store_dir / scale
+    click.echo(report_text(root, [artifact.path for artifact in ARTIFACTS]))
+
+
+@main.command("settings")
+@plain_errors
+def show_settings() -> None:
+    """Print every setting: its name, its value here, its meaning."""
+    values = load_settings()
+    for name, field in Settings.model_fields.items():
+        click.echo(f"OTTO_{name.upper()}={getattr(values, name)}\n    {field.description}")
+
+
+if __name__ == "__main__":
+    main()

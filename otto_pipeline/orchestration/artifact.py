@@ -1,0 +1,55 @@
+"""One artifact as Dagster sees it: an asset that builds its dataset, and its blocking check."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from otto_pipeline.schemas import Table
+from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.store.stage import Stage
+
+OWNERS = ["team:recsys"]
+
+
+def parquet_frames(dataset: Dataset) -> Iterable[pl.LazyFrame]:
+    """The shards of a dataset of Parquet files."""
+    return (pl.scan_parquet(file) for file in dataset.files)
+
+
+def no_metadata(_dataset: Dataset) -> dict[str, Any]:
+    """Nothing beyond what every artifact shows."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What there is to know of an artifact.
+
+    `path` is its asset key and its folder in the store, `inputs` are the paths of what its stage
+    reads, by the stage's name for it. `stage` may depend on the scale. `frames` reads its content
+    as tables for the check. `skip` says why the artifact, and all that is made from it, is not
+    made; None where it is.
+    """
+
+    path: str
+    stage: Stage | Callable[[str], Stage]
+    table: Table
+    group: str
+    description: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    kinds: frozenset[str] = frozenset({"polars", "parquet"})
+    frames: Callable[[Dataset], Iterable[pl.LazyFrame]] = parquet_frames
+    metadata: Callable[[Dataset], dict[str, Any]] = no_metadata
+    skip: Callable[[Mapping[str, Dataset]], str | None] | None = None
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """Its asset key."""
+        return dg.AssetKey(self.path.split("/"))
+
+    def stage_for(self, scale: str) -> Stage:
+        """Its stage at a scale."""
+        return self.stage if isinstance(self.stage, Stage) else self.stage(scale)

@@ -1,0 +1,74 @@
+"""Artifacts → assets: all of them, and the two lanes."""
+
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+
+import dagster as dg
+
+from otto_pipeline.orchestration.artifact import OWNERS, Artifact
+from otto_pipeline.orchestration.lane import lane
+from otto_pipeline.orchestration.log import LOG_ARTIFACTS
+from otto_pipeline.orchestration.scales import SCALE_PARTITIONS
+from otto_pipeline.orchestration.store_resource import StoreResource
+from otto_pipeline.orchestration.submission import SUBMISSION_FILE, SUBMISSION_SESSIONS
+from otto_pipeline.orchestration.validation import (
+    EVALUATION_ARTIFACTS,
+    RANKER_ARTIFACTS,
+    SPLIT_ARTIFACTS,
+)
+from otto_pipeline.settings import Settings
+
+VALIDATION_LANE = lane(
+    "validation",
+    events="validation/events",
+    labels="validation/labels",
+    rankers="validation/fold_rankers",
+)
+SUBMISSION_LANE = lane("submission", events="log/events", rankers="validation/rankers")
+
+
+def _in_order(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
+    """Inputs before what is made from them."""
+    by_path = {artifact.path: artifact for artifact in artifacts}
+    edges = {path: artifact.inputs.values() for path, artifact in by_path.items()}
+    return tuple(by_path[path] for path in TopologicalSorter(edges).static_order())
+
+
+ARTIFACTS = _in_order(
+    [
+        *LOG_ARTIFACTS,
+        *SPLIT_ARTIFACTS,
+        *VALIDATION_LANE,
+        *RANKER_ARTIFACTS,
+        *EVALUATION_ARTIFACTS,
+        SUBMISSION_SESSIONS,
+        *SUBMISSION_LANE,
+        SUBMISSION_FILE,
+    ]
+)
+"""Every artifact, in an order in which they can be made."""
+
+
+def asset_of(artifact: Artifact, settings: Settings) -> dg.AssetsDefinition:
+    """The asset that builds an artifact."""
+    deps = [dg.AssetKey(path.split("/")) for path in artifact.inputs.values()]
+    if artifact.path == "log/raw":
+        deps = [dg.AssetKey(["log", "source"])]
+
+    @dg.asset(
+        key=artifact.key,
+        deps=deps,
+        partitions_def=SCALE_PARTITIONS,
+        group_name=artifact.group,
+        kinds=set(artifact.kinds),
+        owners=OWNERS,
+        code_version=artifact.stage_for("full").code_version(settings),
+        description=artifact.description,
+        output_required=artifact.skip is None,
+    )
+    def build(
+        context: dg.AssetExecutionContext, store: StoreResource
+    ) -> Iterator[dg.MaterializeResult]:
+        yield from store.materialize(context, artifact)
+
+    return build

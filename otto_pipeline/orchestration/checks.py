@@ -1,0 +1,94 @@
+"""Blocking checks: each artifact's contract, shard by shard, and the submission's rules."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.orchestration.scales import SCALE_PARTITIONS, scale_of
+from otto_pipeline.orchestration.store_resource import StoreResource
+from otto_pipeline.schemas import Table, pandera_schema
+from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.store.marks import passed_before, remember_passed
+from otto_pipeline.submission.submission import faults
+
+SHOWN_FAILURES = 10
+
+
+def schema_check(artifact: Artifact) -> dg.AssetChecksDefinition:
+    """The check of an artifact's table: columns, types, nulls, ranges, uniqueness, order."""
+
+    @dg.asset_check(
+        asset=artifact.key,
+        name="schema",
+        blocking=True,
+        partitions_def=SCALE_PARTITIONS,
+        description=f"{artifact.table.row} Columns, types, nulls, value ranges, keys and order.",
+    )
+    def schema(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+        dataset = store.dataset(scale_of(context), artifact.path)
+        return check_dataset(artifact, dataset)
+
+    return schema
+
+
+def check_dataset(artifact: Artifact, dataset: Dataset) -> dg.AssetCheckResult:
+    """Validate a dataset piece by piece, unless these very bytes have passed before."""
+    contract = repr(artifact.table)
+    if passed_before(dataset, contract):
+        return dg.AssetCheckResult(passed=True, metadata={"read": False})
+    rows = 0
+    for number, piece in enumerate(artifact.frames(dataset)):
+        frame = piece.collect()
+        rows += frame.height
+        failures = table_failures(artifact.table, frame)
+        if failures:
+            return dg.AssetCheckResult(
+                passed=False,
+                description=f"piece {number}: {failures[0]}",
+                metadata={"piece": number, "failures": dg.MetadataValue.json(failures)},
+            )
+    remember_passed(dataset, contract)
+    return dg.AssetCheckResult(passed=True, metadata={"read": True, "rows_checked": rows})
+
+
+def table_failures(table: Table, frame: pl.DataFrame) -> list[str]:
+    """What of a frame breaks its contract, in words; empty if nothing."""
+    from pandera.errors import SchemaErrors  # noqa: PLC0415  # a second of import
+
+    if frame.columns != table.names():
+        return [f"columns are {frame.columns} instead of {table.names()}"]
+    try:
+        pandera_schema(table).validate(frame, lazy=True)
+    except SchemaErrors as error:
+        cases: Any = error.failure_cases
+        return [
+            f"{case['column'] or 'table'}: {case['check']} fails for {case['failure_case']}"
+            for case in cases.head(SHOWN_FAILURES).iter_rows(named=True)
+        ]
+    return []
+
+
+def submission_check(artifact: Artifact) -> dg.AssetChecksDefinition:
+    """The check that a submission can be handed in."""
+
+    @dg.asset_check(
+        asset=artifact.key,
+        name="valid",
+        blocking=True,
+        partitions_def=SCALE_PARTITIONS,
+        additional_deps=[dg.AssetKey(["log", "sessions"]), dg.AssetKey(["log", "items"])],
+        description="Every test session has its three lines, each of 1–20 distinct known items.",
+    )
+    def valid(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+        inputs = store.inputs(artifact, scale_of(context))
+        submission = store.dataset(scale_of(context), artifact.path)
+        found = faults(submission, inputs["sessions"], inputs["items"])
+        return dg.AssetCheckResult(
+            passed=not found,
+            description="; ".join(f"{count:,} {fault}" for fault, count in found.items()) or None,
+            metadata={"lines": submission.figures()["lines"], **found},
+        )
+
+    return valid

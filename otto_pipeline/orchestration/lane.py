@@ -1,0 +1,103 @@
+"""One lane, defined once: from the events that it sees to the predictions of its query sessions.
+
+The validation lane and the submission lane are two calls of `lane`; nothing can differ between
+them but what they are given.
+"""
+
+from otto_pipeline.events import event_log
+from otto_pipeline.features import table
+from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
+from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
+from otto_pipeline.retrieval.covisitation import covisitation_stage
+from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.retrieval.popularity import POPULARITY_STAGE
+from otto_pipeline.retrieval.sources import CANDIDATES
+from otto_pipeline.schemas import COVISITATION, EVENT_LOG, POPULARITY, PREDICTIONS, TYPES
+
+KERNEL = frozenset({"numba", "parquet"})
+
+
+def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> list[Artifact]:
+    """The artifacts `name/…`.
+
+    `events` is the path of the events that the lane sees, `name/sessions` its sessions; `rankers`
+    is the path under which its rankers lie, by target; `labels` that of its labels, if known.
+    """
+    group = name
+    features = table.VALIDATION_FEATURES if labels else table.SUBMISSION_FEATURES
+    matrices = {matrix.name: f"{name}/covisitation/{matrix.name}" for matrix in MATRICES}
+    log = {"event_log": f"{name}/event_log"}
+    sessions = {"sessions": f"{name}/sessions"}
+    popularity = {"popularity": f"{name}/popularity"}
+    return [
+        Artifact(
+            f"{name}/event_log",
+            event_log.EVENT_LOG_STAGE,
+            EVENT_LOG,
+            group,
+            "The events that the lane sees, as memory-mapped arrays for the kernels.",
+            {"events": events, "items": "log/items", **sessions},
+            kinds=frozenset({"numpy"}),
+            frames=event_log.frames,
+        ),
+        Artifact(
+            f"{name}/popularity",
+            POPULARITY_STAGE,
+            POPULARITY,
+            group,
+            "How often each item was clicked, carted and ordered, in all and lately.",
+            log,
+            kinds=KERNEL,
+        ),
+        *(
+            Artifact(
+                matrices[matrix.name],
+                covisitation_stage(matrix),
+                COVISITATION,
+                group,
+                f"Co-visitation matrix `{matrix.name}`: the {matrix.top_k} items seen most with "
+                f"each item in the same session. {matrix.source}.",
+                log,
+                kinds=KERNEL,
+            )
+            for matrix in MATRICES
+        ),
+        Artifact(
+            f"{name}/candidates",
+            CANDIDATES_STAGE,
+            CANDIDATES,
+            group,
+            "For each query session the items that it may want, with rank and score from each "
+            "source, best first.",
+            {**log, **sessions, **popularity, **matrices},
+            kinds=KERNEL,
+        ),
+        Artifact(
+            f"{name}/features",
+            table.FEATURES_STAGE,
+            features,
+            group,
+            "What a ranker knows of each candidate: its sources, its session, the item, and what "
+            "the session did with it.",
+            {
+                **log,
+                **popularity,
+                "candidates": f"{name}/candidates",
+                **({"labels": labels} if labels else {}),
+            },
+        ),
+        Artifact(
+            f"{name}/predictions",
+            PREDICTIONS_STAGE,
+            PREDICTIONS,
+            group,
+            "The 20 items that each query session will most likely click, cart and order.",
+            {
+                **sessions,
+                "features": f"{name}/features",
+                **{target: f"{rankers}/{target}" for target in TYPES},
+            },
+            kinds=frozenset({"xgboost", "parquet"}),
+        ),
+    ]
