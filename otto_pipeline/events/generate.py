@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from otto_pipeline.events.jsonl_writer import label_lines, session_lines
-from otto_pipeline.schemas import EVENT_TYPE
+from otto_pipeline.schemas import EVENT_TYPE, TYPES
 from otto_pipeline.store.files import atomic
 
 Ints = NDArray[np.int64]
@@ -54,10 +54,10 @@ class Shop:
     visit_days: float = 15.0
     # events per visit, log-normal over visits and over users: events per session
     # (50/75/90/95 %: train 6/15/39/68, test 4/8/18/28)
-    visit_log_events: tuple[float, float] = (1.03, 0.72)  # mean, standard deviation
-    user_log_events_sd: float = 1.1
+    visit_log_events: tuple[float, float] = (0.99, 0.72)  # mean, standard deviation
+    user_log_events_sd: float = 1.16
     max_events: int = 500
-    # seconds between the events of a visit, log-normal: pages are left soon, with some pauses
+    # milliseconds between the events of a visit, log-normal: pages are left soon, with some pauses
     gap_log_ms: tuple[float, float] = (10.6, 1.3)
     # item popularity, log-normal, and its drift per week: events per item relative to their mean
     # (50/75/90/95 %: .17/.48/1.57/3.41); share of items that are new after the first week
@@ -66,13 +66,13 @@ class Shop:
     new_items: float = 0.08
     # where a click goes, each a share of what the ones before leave: recall@20 of history for
     # clicks (.32), and what co-visitation adds to it (16-19 %); other values on a later visit
-    revisit: float = 0.242
+    revisit: float = 0.275
     return_revisit: float = 0.4
     revisit_recency: float = 1.6
-    next_on_shelf: float = 0.25
+    next_on_shelf: float = 0.21
     shelf_reach: float = 0.35
     shelf_disorder: float = 1.0
-    next_in_topic: float = 0.5
+    next_in_topic: float = 0.45
     next_in_related_topic: float = 0.3
     topic_log_items: tuple[float, float] = (4.8, 0.6)
     # carts, the user's intent gamma distributed: share of events (.078), sessions with carts after
@@ -80,12 +80,12 @@ class Shop:
     intent_shape: float = 0.2
     cart_new: float = 0.34
     cart_revisited: float = 0.1
-    cart_patience: float = 1.7
+    cart_patience: float = 1.6
     cart_leaving: float = 0.4
     # orders, decided at a visit's last events: share of events (.0235), sessions with orders after
     # the cut (8 %), how many (1.85), recall of history (.60)
-    checkout_events: int = 7
-    checkout: float = 0.18
+    checkout_events: int = 8
+    checkout: float = 0.16
     order_next: float = 0.82
     basket: int = 8
     basket_forgotten: float = 0.85
@@ -127,12 +127,12 @@ def generate_log(folder: Path, *, sessions: int, test_sessions: int, items: int,
         train, test, labels = (opened.enter_context(path.open("wb")) for path in paths)
         for block in _blocks(catalogue, TRAIN, sessions, seed):
             known[block["aid"].to_numpy()] = True
-            _write(train, session_lines(_named(block)))
+            _write(train, session_lines(block))
         next_session = sessions
         for number, block in enumerate(_blocks(catalogue, TEST, test_sessions, seed)):
             full = _of_known_items(block, known, next_session)
             visible, future = _cut(full, _rng(seed, "cuts", number))
-            _write(test, session_lines(_named(visible)))
+            _write(test, session_lines(visible))
             _write(labels, label_lines(_labels(future)))
             next_session += full["session"].n_unique()
 
@@ -145,8 +145,8 @@ def make_catalogue(items: int, seed: int) -> Catalogue:
     topic_start = np.concatenate([[0], ends[ends < items], [items]])
     topic = np.searchsorted(topic_start, np.arange(items), side="right") - 1
     log_weight = rng.normal(0, SHOP.popularity_log_sd, items)
-    # items of like popularity stand near each other
-    log_weight = log_weight[np.lexsort((log_weight + rng.normal(0, SHOP.shelf_disorder, items), topic))]
+    place = log_weight + rng.normal(0, SHOP.shelf_disorder, items)
+    log_weight = log_weight[np.lexsort((place, topic))]  # on a shelf, like stands beside like
     week = np.arange(WEEKS)[:, None]
     drift = rng.normal(0, SHOP.drift_log_sd, items) * (week - WEEKS / 2)
     born = np.where(rng.random(items) < SHOP.new_items, rng.integers(1, WEEKS, items), 0)
@@ -286,9 +286,10 @@ class _Walk:
         carts = ~orders & ~opens & (self.kind[before] == CLICK) & self._want(step, left)
         self.kind[now] = np.select([orders, carts], [ORDER, CART], CLICK)
         item = self.item[now]
-        item[carts] = last[carts]
         item[orders] = self._take_out(np.flatnonzero(orders))
-        self._put_in(np.flatnonzero(carts), last[carts])
+        who = np.flatnonzero(carts)
+        self.held[who] = np.minimum(self.held[who] + 1, SHOP.basket)
+        item[who] = self.basket[who, self.held[who] - 1] = last[who]
         who = np.flatnonzero(~orders & ~carts)
         item[who] = self._click(step, who, last[who], week[who], opens[who])
 
@@ -306,10 +307,6 @@ class _Walk:
         wish = np.where(self.revisited[: len(left)], SHOP.cart_revisited, SHOP.cart_new)
         wish *= self.intent[: len(left)] * step / (step + SHOP.cart_patience)
         return self._chance(len(left), np.where(left == 0, SHOP.cart_leaving * wish, wish))
-
-    def _put_in(self, who: Ints, item: Ints) -> None:
-        self.held[who] = np.minimum(self.held[who] + 1, SHOP.basket)
-        self.basket[who, self.held[who] - 1] = item
 
     def _take_out(self, who: Ints) -> Ints:
         """Take any item of the basket; the one put in last moves to its place."""
@@ -373,7 +370,8 @@ def _blocks(catalogue: Catalogue, period: range, total: int, seed: int) -> Itera
     for number, first in enumerate(range(0, total, BLOCK_SESSIONS)):
         numbers = range(first, min(first + BLOCK_SESSIONS, total))
         rng = _rng(seed, f"day {period.start}", number)
-        yield generate_sessions(catalogue, period, numbers, total, rng)
+        block = generate_sessions(catalogue, period, numbers, total, rng)
+        yield block.with_columns(pl.col("type").cat.to(EVENT_TYPE))
 
 
 def _of_known_items(events: pl.DataFrame, known: Bools, first_session: int) -> pl.DataFrame:
@@ -391,14 +389,10 @@ def _cut(events: pl.DataFrame, rng: np.random.Generator) -> tuple[pl.DataFrame, 
 
 def _labels(future: pl.DataFrame) -> pl.DataFrame:
     """Return per session the next click's item, and the distinct items carted and ordered."""
-    clicks, carts, orders = (pl.col("aid").filter(pl.col("type") == kind) for kind in range(3))
+    clicks, carts, orders = (pl.col("aid").filter(pl.col("type") == kind) for kind in TYPES)
     return future.group_by("session", maintain_order=True).agg(
         clicks=clicks.first(), carts=carts.unique().sort(), orders=orders.unique().sort()
     )
-
-
-def _named(events: pl.DataFrame) -> pl.DataFrame:
-    return events.with_columns(pl.col("type").cat.to(EVENT_TYPE))
 
 
 def _write(file: IO[bytes], lines: pl.Series) -> None:
