@@ -1,15 +1,10 @@
 """The code location: everything wired, nothing computed."""
 
 import os
-import warnings
 
 import dagster as dg
 
 from otto_pipeline.settings import load_settings
-
-# partitioned checks are marked preview, observable sources beta; the version is pinned
-for _category in (dg.PreviewWarning, dg.BetaWarning):
-    warnings.filterwarnings("ignore", category=_category)
 
 # Polars makes its threads when it is first imported, which the modules below do
 _settings = load_settings()

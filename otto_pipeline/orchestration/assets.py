@@ -1,7 +1,6 @@
 """Artifacts → assets: all of them, and the two lanes."""
 
 from collections.abc import Iterable, Iterator
-from graphlib import TopologicalSorter
 
 import dagster as dg
 
@@ -28,10 +27,15 @@ SUBMISSION_LANE = lane("submission", events="log/events", rankers="validation/ra
 
 
 def _in_order(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
-    """Inputs before what is made from them."""
-    by_path = {artifact.path: artifact for artifact in artifacts}
-    edges = {path: artifact.inputs.values() for path, artifact in by_path.items()}
-    return tuple(by_path[path] for path in TopologicalSorter(edges).static_order())
+    """As given, but inputs before what is made from them."""
+    waiting = list(artifacts)
+    ordered: list[Artifact] = []
+    while waiting:
+        made = {artifact.path for artifact in ordered}
+        ready = next(artifact for artifact in waiting if made.issuperset(artifact.inputs.values()))
+        waiting.remove(ready)
+        ordered.append(ready)
+    return tuple(ordered)
 
 
 ARTIFACTS = _in_order(
