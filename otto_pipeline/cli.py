@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from otto_pipeline.settings import SCALES, Settings, SettingsError, load_settings
+from otto_pipeline.settings import (
+    SCALES,
+    Settings,
+    SettingsError,
+    load_settings,
+    settings_table,
+)
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -94,9 +100,13 @@ def report(scale: str) -> None:
 
 
 @main.command("settings")
+@click.option("--markdown", is_flag=True, help="As the table of the README, with the defaults.")
 @plain_errors
-def show_settings() -> None:
+def show_settings(markdown: bool) -> None:
     """Print every setting: its name, its value here, its meaning."""
+    if markdown:
+        click.echo(settings_table())
+        return
     values = load_settings()
     for name, field in Settings.model_fields.items():
         click.echo(f"OTTO_{name.upper()}={getattr(values, name)}\n    {field.description}")

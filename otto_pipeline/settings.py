@@ -153,6 +153,16 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(_explain(error, path)) from None
 
 
+def settings_table() -> str:
+    """Name, meaning and default of every setting, as a Markdown table."""
+    lines = ["| setting | meaning | default |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory else field.default
+        shown = {None: "none", "": "by machine"}.get(default, default)
+        lines.append(f"| `{PREFIX}{name.upper()}` | {field.description} | {shown} |")
+    return "\n".join(lines)
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())

@@ -66,7 +66,7 @@ class Shop:
     new_items: float = 0.08
     # where a click goes, each a share of what the ones before leave: recall@20 of history for
     # clicks (.32), and what co-visitation adds to it (16-19 %); other values on a later visit
-    revisit: float = 0.275
+    revisit: float = 0.28
     return_revisit: float = 0.4
     revisit_recency: float = 1.6
     next_on_shelf: float = 0.21
@@ -79,7 +79,7 @@ class Shop:
     # the cut (17 %), how many (2.2), recall of history (.31); last events that are carts (.038)
     intent_shape: float = 0.2
     cart_new: float = 0.34
-    cart_revisited: float = 0.1
+    cart_revisited: float = 0.11
     cart_patience: float = 1.6
     cart_leaving: float = 0.4
     # orders, decided at a visit's last events: share of events (.0235), sessions with orders after
@@ -149,7 +149,7 @@ def make_catalogue(items: int, seed: int) -> Catalogue:
     log_weight = log_weight[np.lexsort((place, topic))]  # on a shelf, like stands beside like
     week = np.arange(WEEKS)[:, None]
     drift = rng.normal(0, SHOP.drift_log_sd, items) * (week - WEEKS / 2)
-    born = np.where(rng.random(items) < SHOP.new_items, rng.integers(1, WEEKS, items), 0)
+    born = np.where(rng.random(items) < SHOP.new_items, rng.integers(1, WEEKS - 1, items), 0)
     weight = np.exp(log_weight + drift) * (week >= born)
     share = np.cumsum(weight, axis=1) / weight.sum(axis=1, keepdims=True)
     mass = np.concatenate([[0.0], (share + week).ravel()])
