@@ -18,12 +18,12 @@ def intervals(by_session: pl.DataFrame, seed: int) -> dict[str, Interval]:
     together (one multinomial draw a resample), so the cost does not grow with their number. The
     total runs over the types that have labels in the sample, with weights scaled to sum to one.
     """
+    if by_session.is_empty():
+        return dict.fromkeys((*TYPES, "total"), (None, None))
     patterns = _patterns(by_session)
     frequency = patterns["sessions"].to_numpy()
     generator = np.random.default_rng(seed)
-    draws = generator.multinomial(
-        frequency.sum(), frequency / max(frequency.sum(), 1), size=RESAMPLES
-    )
+    draws = generator.multinomial(frequency.sum(), frequency / frequency.sum(), size=RESAMPLES)
     recall = {}
     for name in TYPES:
         hits = draws @ patterns[f"hits_{name}"].to_numpy()

@@ -1,0 +1,130 @@
+"""Scores and reports of logs where something is missing."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from otto_pipeline.evaluation.history import append_scores, read_history
+from otto_pipeline.evaluation.recall import BY_HISTORY, BY_POPULARITY, IN_CANDIDATES, PIPELINE
+from otto_pipeline.evaluation.report import read_report
+from otto_pipeline.evaluation.summary import report_text
+from otto_pipeline.metrics import hits_by_session, recalls, scores
+from otto_pipeline.orchestration.assets import ARTIFACTS
+from otto_pipeline.schemas import TYPES
+from otto_pipeline.store.dataset import Dataset
+from otto_pipeline_tests.pipeline import build_until
+
+DAY = 86_400_000
+SMALL = {"boosting_rounds": 5, "demo_sessions": 1500}
+
+
+def write_log(folder: Path, sessions: list[list[tuple[int, int, str]]]) -> Path:
+    """A log of sessions of (aid, ts, type)."""
+    folder.mkdir()
+    lines = [
+        {"session": s, "events": [{"aid": a, "ts": t, "type": kind} for a, t, kind in events]}
+        for s, events in enumerate(sessions)
+    ]
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+    return build_until("validation/report", tmp_path_factory.mktemp("store"), None, "demo", **SMALL)
+
+
+def recall_of(table: pl.DataFrame, system: str) -> dict[str, float]:
+    return dict(table.filter(pl.col("system") == system).select("type", "recall").iter_rows())
+
+
+def test_scores_are_the_metric_of_predictions_and_labels(made: dict[str, Dataset]) -> None:
+    labels, predictions = made["validation/labels"].read(), made["validation/predictions"].read()
+    expected = scores(recalls(hits_by_session(labels, predictions)))
+    assert recall_of(made["validation/scores"].read(), PIPELINE) == pytest.approx(expected)
+
+
+def test_history_baseline_is_the_latest_twenty_own_items(made: dict[str, Dataset]) -> None:
+    visible = made["validation/events"].read()
+    lists: dict[int, list[int]] = {}
+    for session, aid in visible.select("session", "aid").iter_rows():
+        own = lists.setdefault(session, [])
+        if aid in own:
+            own.remove(aid)
+        own.append(aid)
+    rows = [
+        (session, kind, aid, rank)
+        for session, own in lists.items()
+        for rank, aid in enumerate(own[::-1][:20], 1)
+        for kind in TYPES
+    ]
+    labels = made["validation/labels"].read()
+    history = pl.DataFrame(rows, ["session", "type", "aid", "rank"], orient="row").cast(
+        {"session": pl.Int32, "aid": pl.Int32, "type": labels.schema["type"]}
+    )
+    expected = scores(recalls(hits_by_session(labels, history)))
+    assert recall_of(made["validation/scores"].read(), BY_HISTORY) == pytest.approx(expected)
+
+
+def test_popularity_baseline_is_each_types_own_top(made: dict[str, Dataset]) -> None:
+    popularity, labels = made["validation/popularity"].read(), made["validation/labels"].read()
+    top = popularity.sort(["orders_week", "aid"], descending=[True, False]).head(20)["aid"]
+    orders = labels.filter(pl.col("type") == "orders")
+    hit = orders.filter(pl.col("aid").is_in(top.implode())).height
+    found = recall_of(made["validation/scores"].read(), BY_POPULARITY)
+    assert found["orders"] == pytest.approx(hit / orders.height)
+
+
+def test_no_list_beats_the_candidates_that_it_is_chosen_from(made: dict[str, Dataset]) -> None:
+    table = made["validation/scores"].read()
+    ceiling, pipeline = recall_of(table, IN_CANDIDATES), recall_of(table, PIPELINE)
+    assert all(pipeline[name] <= ceiling[name] for name in (*TYPES, "total"))
+
+
+def test_log_without_orders_scores_them_null_and_says_so(tmp_path: Path) -> None:
+    sessions = [
+        [(s % 5, s * DAY // 4, "clicks"), (s % 3, s * DAY // 4 + 9, "carts")] for s in range(80)
+    ]
+    log = write_log(tmp_path / "log", sessions)
+    made = build_until("validation/report", tmp_path / "store", log, **SMALL)
+    report = read_report(made["validation/report"])
+    assert report["scores"]["orders"] is None
+    assert report["scores"]["total"] is not None
+    assert any("no label of clicks, orders" in note for note in report["notes"])
+    assert any("fewer than 10" in note for note in report["notes"])
+    assert report["rankers"]["orders"]["ordered_by"] == "list"
+    text = report_text(tmp_path / "store/full", [artifact.path for artifact in ARTIFACTS])
+    assert "–" in text
+    assert "submission: none" in text
+
+
+def test_log_without_validation_sessions_still_gives_a_submission(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", [[(1, 5, "clicks"), (2, 9, "orders")] for _ in range(4)])
+    (log / "test.jsonl").write_text(
+        '{"session": 77, "events": [{"aid": 1, "ts": 20, "type": "clicks"}]}\n'
+        '{"session": 78, "events": [{"aid": 3, "ts": 21, "type": "clicks"}]}\n'
+    )
+    store = tmp_path / "store"
+    made = build_until("validation/report", store, log, **SMALL)
+    report = read_report(made["validation/report"])
+    assert report["scores"] == {"clicks": None, "carts": None, "orders": None, "total": None}
+    assert "nothing could be validated" in report["notes"][0]
+    submission = build_until("submission/submission", store, log, **SMALL)["submission/submission"]
+    lines = submission.files[0].read_text().splitlines()
+    assert lines[1].split(",")[0] == "77_clicks"
+    assert lines[1].split(",")[1].split(" ")[:2] == ["1", "2"]
+    assert lines[4].split(",")[1].split(" ")[0] == "3"
+    assert len(lines) == 7
+
+
+def test_history_has_one_row_for_each_rebuild_that_changed_something(
+    made: dict[str, Dataset], tmp_path: Path
+) -> None:
+    assert append_scores(tmp_path, "demo", made["validation/scores"])
+    assert not append_scores(tmp_path, "demo", made["validation/scores"])
+    assert append_scores(tmp_path, "pct1", made["validation/scores"])
+    history = read_history(tmp_path)
+    assert history["scale"].to_list() == ["demo", "pct1"]
+    assert "polars" in history["versions"][0]

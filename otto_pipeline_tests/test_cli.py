@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner, Result
+
+from otto_pipeline.cli import main
+from otto_pipeline.events.generate import generate_log
+from otto_pipeline.settings import settings_table
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def otto(*arguments: object, **environment: str) -> Result:
+    return CliRunner(env=environment).invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    with dg.instance_for_test(temp_dir=str(tmp_path), set_dagster_home=True):
+        yield {"DAGSTER_HOME": str(tmp_path)}
+
+
+def test_split_and_score_fit_together(tmp_path: Path) -> None:
+    generate_log(tmp_path, sessions=400, test_sessions=10, items=100, seed=1)
+    out = tmp_path / "out"
+    split = otto(
+        "split", "--train-set", tmp_path / "train.jsonl", "--output-path", out, "--days", 7
+    )
+    assert split.exit_code == 0, split.output
+    labels = out / "test_labels.jsonl"
+    lines = ["session_type,labels"]
+    for line in labels.read_text().splitlines():
+        content = json.loads(line)
+        for name, items in content["labels"].items():
+            listed = [items] if name == "clicks" else items
+            lines.append(f"{content['session']}_{name},{' '.join(map(str, listed))}")
+    (tmp_path / "perfect.csv").write_text("\n".join(lines))
+    score = otto("score", "--test-labels", labels, "--predictions", tmp_path / "perfect.csv")
+    assert json.loads(score.output) == {"clicks": 1.0, "carts": 1.0, "orders": 1.0, "total": 1.0}
+
+
+def test_error_is_one_sentence_without_a_trace(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("nonsense\n")
+    result = otto("split", "--train-set", tmp_path / "log.jsonl", "--output-path", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+def test_scale_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    result = otto("prepare", "pct5")
+    assert result.exit_code == 2
+    assert "'demo', 'pct1', 'pct10', 'full'" in result.output
+
+
+def test_prepare_wants_a_log_for_every_scale_but_demo(home: dict[str, str], tmp_path: Path) -> None:
+    assert otto("prepare", "demo", **home).exit_code == 0
+    result = otto("prepare", "full", **home)
+    assert result.exit_code == 1
+    assert "OTTO_DATA_DIR is not set" in result.output
+
+
+def test_report_of_a_scale_that_was_not_built_says_what_to_do(tmp_path: Path) -> None:
+    result = otto("report", "demo", OTTO_STORE_DIR=str(tmp_path))
+    assert result.exit_code == 1
+    assert "materialize it first" in result.output
+
+
+def test_unknown_setting_is_refused_by_every_command() -> None:
+    result = otto("settings", OTTO_SED="1")
+    assert result.exit_code == 1
+    assert "did you mean OTTO_SEED" in result.output
+
+
+def test_readme_lists_the_settings_as_they_are() -> None:
+    assert settings_table() in README.read_text()
