@@ -103,7 +103,7 @@ class Settings(BaseModel):
         "no trace in the result.",
     )
     items_per_shard: int = Field(
-        500_000,
+        250_000,
         ge=1,
         description="Items in one shard of a co-visitation matrix. Leaves no trace in the result.",
     )

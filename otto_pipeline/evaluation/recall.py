@@ -22,6 +22,7 @@ from otto_pipeline.store.stage import Inputs, Stage
 PIPELINE = "pipeline"
 BY_POPULARITY = "baseline: most popular items"
 BY_HISTORY = "baseline: own history"
+BY_LIST = "list without labels"
 IN_CANDIDATES = "candidates"
 
 
@@ -35,7 +36,7 @@ def write_scores(inputs: Inputs, _shard: int, settings: Settings, path: Path) ->
     labels = inputs["labels"].read()
     frames = [
         _rows(system, count_hits(labels, hits), settings.seed)
-        for system, hits in _hits(inputs, labels)
+        for system, hits in hits_by_system(inputs, labels)
     ]
     frame = pl.concat(frames)
     frame.write_parquet(path)
@@ -63,12 +64,13 @@ def _rows(system: str, by_session: pl.DataFrame, seed: int) -> pl.DataFrame:
     )
 
 
-def _hits(inputs: Inputs, labels: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The labels that each system hits."""
+def hits_by_system(inputs: Inputs, labels: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The labels that each system hits, as their rows."""
     yield PIPELINE, _hit_predictions(inputs["predictions"], labels)
     yield BY_POPULARITY, _hit_popular(inputs["popularity"], labels)
     yield BY_HISTORY, _hit_history(inputs, labels)
     candidates = _hit_candidates(inputs["candidates"], labels)
+    yield BY_LIST, candidates.filter(pl.col("place") <= TOP_K)
     yield IN_CANDIDATES, candidates
     for source in SOURCES:
         yield in_source(source), candidates.filter(pl.col(f"{source}_rank").is_not_null())
@@ -85,11 +87,12 @@ def _hit_predictions(predictions: Dataset, labels: pl.DataFrame) -> pl.DataFrame
 
 
 def _hit_candidates(candidates: Dataset, labels: pl.DataFrame) -> pl.DataFrame:
+    """Labels among the candidates, with the candidate's ranks and its place in the list."""
     ranks = [f"{source}_rank" for source in SOURCES]
     return pl.concat(
         [
             pl.scan_parquet(file)
-            .select("session", "aid", *ranks)
+            .select("session", "aid", *ranks, place=1 + pl.int_range(pl.len()).over("session"))
             .join(labels.lazy(), on=["session", "aid"])
             .collect()
             for file in candidates.files

@@ -9,6 +9,7 @@ import polars as pl
 from otto_pipeline.evaluation.plots import recall_plot
 from otto_pipeline.evaluation.recall import (
     BY_HISTORY,
+    BY_LIST,
     BY_POPULARITY,
     IN_CANDIDATES,
     PIPELINE,
@@ -36,6 +37,7 @@ def write_report(inputs: Inputs, _shard: int, settings: Settings, path: Path) ->
             "popularity": _of(table, BY_POPULARITY),
             "history": _of(table, BY_HISTORY),
         },
+        "list": _of(table, BY_LIST),
         "candidates": _of(table, IN_CANDIDATES),
         "sources": {source: _of(table, in_source(source)) for source in SOURCES},
         "labels": {name: _labels(table, name) for name in TYPES},
@@ -73,8 +75,8 @@ def _ranker_notes(name: str, inputs: Inputs, settings: Settings) -> list[str]:
     positive = positive_sessions(inputs["training_rows"], name)
     if folds == 0:
         return [
-            f"{name}: {positive} sessions with a label among their candidates, fewer than "
-            f"{MIN_POSITIVE_SESSIONS}: ordered by the list that needs no labels"
+            f"{name}: sessions with a label among their candidates: {positive}, fewer than "
+            f"{MIN_POSITIVE_SESSIONS}, so it is ordered by the list that needs no labels"
         ]
     if folds < settings.folds:
         return [f"{name}: {folds} folds instead of {settings.folds}, for {positive} sessions"]
