@@ -102,7 +102,8 @@ def submit(log: Path, days: str) -> str:
     shown = "\n".join(line[:90] + ("…" if len(line) > 90 else "") for line in lines[:4])
     return (
         f"`otto split --days {days} --seed 42`, `make run`, `otto score` on {log.name}: "
-        f"`{json.dumps(found)}`. {len(lines) - 1:,} lines, of which the first are\n\n```\n{shown}\n```"
+        f"`{json.dumps(found)}`. {len(lines) - 1:,} lines, of which the first are\n\n"
+        f"```\n{shown}\n```"
     )
 
 
@@ -121,10 +122,8 @@ def main() -> None:
     ]
     for name, days in VALIDATION_DAYS.items():
         table, notes = measure(data / name / f"{name}.jsonl.gz", days)
-        text.append(f"### {name}, validation window {days} days\n\n{table}")
-        text.append(
-            "\n".join(f"- {note} (seeds {_listed(seeds)})" for note, seeds in notes.items())
-        )
+        noted = "\n".join(f"- {note} (seeds {_listed(seeds)})" for note, seeds in notes.items())
+        text.append(f"### {name}, validation window {days} days\n\n{table}\n\n{noted}".strip())
     text.append("### A log split outside, and its submission")
     text.append(submit(data / SUBMITTED / f"{SUBMITTED}.jsonl.gz", VALIDATION_DAYS[SUBMITTED]))
     write_section("Real logs", "python -m bench.real_logs ../shared/data", "\n\n".join(text))
