@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
@@ -54,10 +53,7 @@ def _score(
     for fold, file in enumerate(rankers.files):
         rows = folds == fold
         if rows.any():
-            ranker = load_ranker(file, settings)
-            score[rows] = ranker.predict(
-                xgb.DMatrix(matrix[rows], feature_names=FEATURE_NAMES, nthread=settings.threads)
-            )
+            score[rows] = load_ranker(file, settings).inplace_predict(matrix[rows])
     return score
 
 
