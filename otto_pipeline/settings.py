@@ -43,7 +43,9 @@ def machine_threads() -> int:
 class Settings(BaseModel):
     """Settings of a run; immutable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     data_dir: Path | None = Field(
         None,
@@ -165,10 +167,10 @@ def settings_table() -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"{SETTINGS_FILE}={path}: cannot be read ({error.strerror})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{SETTINGS_FILE}={path}: is not TOML: {error}") from None
 
 

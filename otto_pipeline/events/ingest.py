@@ -148,8 +148,10 @@ def _repeated_lines(parsed: Dataset) -> pl.DataFrame:
             for shard, file in enumerate(parsed.files)
         ]
     ).collect()
+    # not pl.format, which panics where a shard's chunk is empty (Polars 2.1)
+    reason = pl.concat_str(pl.lit("session "), "session_id", pl.lit(" is on an earlier line"))
     return lines.filter(~pl.col("session_id").is_first_distinct()).select(
-        "line", "shard", reason=pl.format("session {} is on an earlier line", "session_id")
+        "line", "shard", reason=reason
     )
 
 

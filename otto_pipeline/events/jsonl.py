@@ -84,7 +84,7 @@ def peek_id_types(path: Path) -> tuple[IdType, IdType]:
     for line in first_block.splitlines():
         try:
             session = decoder.decode(line)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             continue
         return _id_type(session.session), _id_type(session.events[0].aid)
     raise LogError(
@@ -171,7 +171,7 @@ def _parse_strict(block: bytes, session_ids: IdType, item_ids: IdType) -> pl.Dat
         try:
             session = decoder.decode(line)
             _check_ids(session, session_ids, item_ids)
-        except (msgspec.MsgspecError, LogError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, LogError, UnicodeDecodeError, RecursionError) as error:
             _append_error(columns, number, f"{error}: {_excerpt(line)}")
             continue
         count = len(session.events)

@@ -47,8 +47,17 @@ def writing(path: Path) -> Iterator[None]:
 
 def _is_elsewhere(error: Exception, path: Path) -> bool:
     """Whether the refusal is about another file: one that was read, not written."""
-    named = getattr(error, "filename", None)
-    return isinstance(named, str) and not named.startswith(str(path.parent))
+    named = getattr(error, "filename", None) or _named_in(str(error))
+    if not isinstance(named, str):
+        return False
+    folder = path.parent  # or one above it, where that was to be made
+    return not (Path(named).is_relative_to(folder) or folder.is_relative_to(named))
+
+
+def _named_in(message: str) -> str | None:
+    """The path in a message of Polars ("… (os error 13): /a/b") or pyarrow ("… '/a/b' …")."""
+    found = re.search(r"(?:\(os error \d+\): |')(/[^']+)", message)
+    return found.group(1) if found else None
 
 
 def _error_number(error: Exception) -> int | None:

@@ -24,7 +24,7 @@ def hold(folder: Path) -> None:
     Raises:
         StoreError: another living process writes there; names it.
     """
-    path = (folder / LOCK_FILE).absolute()
+    path = (folder / LOCK_FILE).resolve()
     if path in _held and path.exists():
         return
     with writing(path):
@@ -40,7 +40,8 @@ def hold(folder: Path) -> None:
             f"{folder}: {writer} is writing there; wait until it has ended, stop it, or set "
             "OTTO_STORE_DIR to another folder"
         ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})")
-    file.flush()
+    with writing(path):
+        file.truncate(0)
+        file.write(f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})")
+        file.flush()
     _held[path] = file

@@ -56,7 +56,7 @@ def submission_rows(
         .join(sessions, on="session", maintain_order="left")
         .group_by("session", "type", maintain_order=True)
         .agg(pl.col("session_id").first(), labels=pl.col("item_id").cast(pl.String).str.join(" "))
-        .select(session_type=pl.format("{}_{}", "session_id", "type"), labels="labels")
+        .select(session_type=pl.concat_str("session_id", pl.lit("_"), "type"), labels="labels")
     )
 
 
@@ -95,7 +95,7 @@ def faults(submission: Dataset, sessions: Dataset, items: Dataset) -> dict[str, 
 
 def _expected_keys(sessions: Dataset) -> pl.Series:
     ids = sessions.scan().filter("is_test").select("session_id").collect()["session_id"]
-    return pl.concat([pl.select(pl.format(f"{{}}_{name}", ids)).to_series() for name in TYPES])
+    return pl.concat([ids.cast(pl.String) + f"_{name}" for name in TYPES])
 
 
 SUBMISSION_STAGE = Stage(write=write_submission, file="submission.csv")
