@@ -1,12 +1,14 @@
-"""Running kernels that release the interpreter lock over blocks of a range, on several threads."""
+"""Running work that releases the interpreter lock (kernels, Polars) on several threads."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BLOCKS_PER_THREAD = 8
@@ -23,6 +25,23 @@ def map_blocks(
     bounds = _bounds(cost, threads * BLOCKS_PER_THREAD)
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(fn, bounds[:-1], bounds[1:])
+
+
+def map_ahead(
+    fn: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    """Call `fn(item)` on several threads; yield in the order of the items.
+
+    At most one result more than there are threads waits to be taken, so that memory is bounded.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(fn, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _bounds(cost: NDArray[np.int64], blocks: int) -> list[int]:

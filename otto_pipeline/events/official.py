@@ -4,7 +4,7 @@ Replaces `testset.py` of https://github.com/otto-de/recsys-dataset: the same opt
 bytes. The rules are those of `split.py`; what is of this command only is that every line of the
 log is a session (whatever its id), where a session is cut (Python's generator, in the order of the
 file), and how the files are written. The log is read once, in blocks, into a
-scratch Parquet file of about a sixth of its size, so that memory does not grow with the log.
+scratch Parquet file of about a tenth of its size, so that memory does not grow with the log.
 """
 
 import json
@@ -13,20 +13,23 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import polars as pl
 
+from otto_pipeline.compute.threads import map_ahead
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.jsonl import (
     EXCERPT,
     PARSED,
     IdType,
     count_lines,
-    parse_block,
+    parse_scanned,
     peek_id_types,
     read_blocks,
+    scan_block,
 )
 from otto_pipeline.events.jsonl_writer import label_lines, session_lines
 from otto_pipeline.events.split import (
@@ -59,7 +62,7 @@ Files = dict[str, IO[bytes]]
 
 
 def official_split(
-    train_set: Path, output_path: Path, *, days: float = 2, seed: int = 42
+    train_set: Path, output_path: Path, *, days: float = 2, seed: int = 42, threads: int = 1
 ) -> dict[str, int]:
     """Split a log `days` before its last event and write `FILES` into `output_path`.
 
@@ -75,15 +78,15 @@ def official_split(
     output_path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".split-", dir=output_path) as scratch:
         log = Path(scratch) / "log.parquet"
-        _read_log(train_set, log)
+        _read_log(train_set, log, threads)
         moment = split_moment(_last_ts(log), days)
         with _whole_files(output_path) as files:
-            known, train_counts = _write_train(log, moment, files)
-            test_counts = _write_test(log, moment, known, random.Random(seed), files)
+            known, train_counts = _write_train(log, moment, files, threads)
+            test_counts = _write_test(log, moment, known, random.Random(seed), files, threads)
     return {**train_counts, "items": len(known), **test_counts}
 
 
-def _read_log(train_set: Path, log: Path) -> None:
+def _read_log(train_set: Path, log: Path, threads: int) -> None:
     """Write the log's events as Parquet: `session` is the line, `session_id` what stands on it."""
     session_ids, item_ids = peek_id_types(train_set)
     empty = pl.DataFrame(
@@ -95,19 +98,32 @@ def _read_log(train_set: Path, log: Path) -> None:
             "type": EVENT_TYPE,
         }
     )
-    write_pieces(log, _parsed_blocks(train_set, session_ids, item_ids), empty)
+    write_pieces(log, _parsed_blocks(train_set, session_ids, item_ids, threads), empty)
 
 
-def _parsed_blocks(path: Path, session_ids: IdType, item_ids: IdType) -> Iterator[pl.DataFrame]:
+class _Block(NamedTuple):
+    """Rows of a block, the lines that may not be written back as they are, number of all lines."""
+
+    rows: pl.DataFrame
+    doubtful: list[tuple[int, bytes]]
+    lines: int
+
+
+def _parsed_blocks(
+    path: Path, session_ids: IdType, item_ids: IdType, threads: int
+) -> Iterator[pl.DataFrame]:
+    def parse(block: bytes) -> _Block:
+        scanned = scan_block(block, session_ids, item_ids)
+        rows = parse_scanned(scanned, session_ids, item_ids)
+        return _Block(rows, scanned.others, count_lines(block))
+
     lines_before = 0
-    for block in read_blocks(path):
-        rows = parse_block(block, session_ids, item_ids)
-        rows = rows.with_columns(pl.col("line") + lines_before)
+    for block in map_ahead(parse, read_blocks(path), threads):
+        rows = block.rows.with_columns(pl.col("line") + lines_before)
         _check_parsed(path, rows)
-        events = rows.rename({"line": "session", "item_id": "aid"}).drop("error")
-        _check_written_back(path, block, events, lines_before)
-        yield events
-        lines_before += count_lines(block)
+        _check_written_back(path, block.doubtful, lines_before)
+        yield rows.rename({"line": "session", "item_id": "aid"}).drop("error")
+        lines_before += block.lines
 
 
 def _check_parsed(path: Path, rows: pl.DataFrame) -> None:
@@ -117,69 +133,87 @@ def _check_parsed(path: Path, rows: pl.DataFrame) -> None:
         raise LogError(f"{path}: line {line + 1}: {error}")
 
 
-def _check_written_back(path: Path, block: bytes, events: pl.DataFrame, lines_before: int) -> None:
-    """Raise on the first line that the official script would write other than we do."""
-    text = block.decode()
-    written = _lines(events).to_list()
-    # ids hold no spaces, so that a block without them is equal or its lines need a closer look
-    if text.replace(" ", "").rstrip("\n") == "\n".join(written).replace(" ", ""):
-        return
-    expected = iter(written)
-    for number, line in enumerate(text.split("\n"), start=lines_before + 1):
-        if line.strip() and json.dumps(json.loads(line)) != next(expected):
+def _check_written_back(path: Path, lines: list[tuple[int, bytes]], lines_before: int) -> None:
+    """Raise on the first well-formed line that the official script would write other than we do."""
+    for number, line in lines:
+        if line.strip() and not _has_our_keys(json.loads(line)):
             raise LogError(
-                f"{path}: line {number}: cannot be written back as it is: its keys are not "
-                "session, events and aid, ts, type in this order, or a value is not an integer "
-                f"or string: {line[:EXCERPT]}"
+                f"{path}: line {lines_before + number + 1}: cannot be written back as it is: its "
+                "keys are not session, events and aid, ts, type in this order: "
+                f"{line[:EXCERPT].decode(errors='replace')}"
             )
+
+
+def _has_our_keys(session: dict[str, Any]) -> bool:
+    return list(session) == ["session", "events"] and all(
+        list(event) == ["aid", "ts", "type"] for event in session["events"]
+    )
 
 
 def _last_ts(log: Path) -> int:
     """Time of the last listed event of any session, which need not be its latest."""
+    is_last = (pl.col("session") != pl.col("session").shift(-1)).fill_null(True)
     return max(
-        events.group_by("session").agg(pl.col("ts").last()).select(pl.col("ts").max()).item()
+        events.filter(is_last).select(pl.col("ts").max()).item()
         for events in read_pieces(log, ["session", "ts"])
         if not events.is_empty()
     )
 
 
-def _write_train(log: Path, moment: int, files: Files) -> tuple[pl.Series, Counter[str]]:
+class _Train(NamedTuple):
+    """What one piece of the log gives to the train file."""
+
+    lines: bytes
+    items: list[int | str]
+    counts: dict[str, int]
+
+
+def _write_train(
+    log: Path, moment: int, files: Files, threads: int
+) -> tuple[pl.Series, Counter[str]]:
     """Write the train sessions; return their distinct items, and counts."""
     known: set[int | str] = set()
     counts: Counter[str] = Counter()
-    for events in read_pieces(log):
-        train = train_part(events, moment)
-        _write(files[TRAIN], _lines(train))
-        known.update(train["aid"].unique().to_list())
-        counts["train_sessions"] += train["session"].n_unique()
-        counts["train_events"] += train.height
+    for train in map_ahead(partial(_train, moment), read_pieces(log), threads):
+        files[TRAIN].write(train.lines)
+        known.update(train.items)
+        counts.update(train.counts)
     return pl.Series(list(known), dtype=pl.read_parquet_schema(log)["aid"]), counts
 
 
+def _train(moment: int, events: pl.DataFrame) -> _Train:
+    train = train_part(events, moment)
+    counts = {"train_sessions": train["session"].n_unique(), "train_events": train.height}
+    return _Train(session_lines(train), train["aid"].unique().to_list(), counts)
+
+
 def _write_test(
-    log: Path, moment: int, known: pl.Series, generator: random.Random, files: Files
+    log: Path, moment: int, known: pl.Series, generator: random.Random, files: Files, threads: int
 ) -> Counter[str]:
     """Write the test sessions, whole and cut, and their labels; return counts."""
     zero = 0 if known.dtype.is_integer() else None
     counts: Counter[str] = Counter()
-    for events in read_pieces(log):
-        queries = test_part(events, moment)
-        if queries.is_empty():  # most of a log lies before the split
-            continue
-        full = keep_known(queries, pl.col("aid").is_in(known.implode()))
+    for full in map_ahead(partial(_queries, moment, known), read_pieces(log), threads):
         sessions = full.group_by("session", maintain_order=True).agg(
             pl.col("session_id").first(), n=pl.len()
         )
         visible, future = cut(full, _drawn_cuts(sessions, generator))
         labels = labels_of(future, "aid", zero)
-        _write(files[TEST_FULL], _lines(full))
-        _write(files[TEST], _lines(visible))
-        _write(files[TEST_LABELS], label_lines(_label_rows(sessions, labels)))
+        files[TEST_FULL].write(session_lines(full))
+        files[TEST].write(session_lines(visible))
+        files[TEST_LABELS].write(label_lines(sessions, labels))
         counts["test_sessions"] += sessions.height
         counts["test_events_full"] += full.height
         counts["test_events"] += visible.height
         counts["labels"] += labels.height
     return counts
+
+
+def _queries(moment: int, known: pl.Series, events: pl.DataFrame) -> pl.DataFrame:
+    queries = test_part(events, moment)
+    if queries.is_empty():  # most of a log lies before the split
+        return queries
+    return keep_known(queries, pl.col("aid").is_in(known.implode()))
 
 
 def _drawn_cuts(sessions: pl.DataFrame, generator: random.Random) -> pl.DataFrame:
@@ -191,41 +225,6 @@ def _drawn_cuts(sessions: pl.DataFrame, generator: random.Random) -> pl.DataFram
 def _draw_cut(n_events: int, generator: random.Random) -> int:
     generator.getrandbits(32 * CHECKS_BEFORE_A_CUT)
     return generator.randint(1, n_events - 1)
-
-
-def _label_rows(sessions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """One row per session, also where it has no label: its id, clicks, carts, orders."""
-
-    def items(name: str) -> pl.Expr:
-        return pl.col("aid").filter(pl.col("type") == name)
-
-    by_session = labels.group_by("session").agg(
-        clicks=items("clicks").first(), carts=items("carts"), orders=items("orders")
-    )
-    return sessions.join(by_session, on="session", how="left", maintain_order="left").select(
-        "clicks", "carts", "orders", session=pl.col("session_id")
-    )
-
-
-def _lines(events: pl.DataFrame) -> pl.Series:
-    """One JSON line per line of the log, also where two of them have the same session id."""
-    named = events.rename({"session": "line", "session_id": "session"})
-    if named["line"].n_unique() == named["session"].n_unique():
-        return session_lines(named)
-    # `session_lines` would merge them: every part has an id once
-    nth_of_its_id = pl.col("line").rank("dense").over("session")
-    parts = named.with_columns(nth=nth_of_its_id).partition_by("nth", maintain_order=True)
-    written = [
-        part.select(pl.col("line").unique(maintain_order=True)).with_columns(
-            json=session_lines(part)
-        )
-        for part in parts
-    ]
-    return pl.concat(written).sort("line")["json"]
-
-
-def _write(file: IO[bytes], lines: pl.Series) -> None:
-    lines.to_frame().write_csv(file, include_header=False, quote_style="never")
 
 
 @contextmanager

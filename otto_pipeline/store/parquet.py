@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +15,8 @@ def write_pieces(path: Path, pieces: Iterable[pl.DataFrame], empty: pl.DataFrame
     `empty` has the schema and is what the file holds when there is no piece.
     """
     rows = 0
-    with pq.ParquetWriter(path, empty.to_arrow().schema, compression="zstd") as writer:
+    schema = empty.to_arrow().schema
+    with pq.ParquetWriter(path, schema, compression="zstd", **_encodings(schema)) as writer:
         for piece in pieces:
             rows += piece.height
             writer.write_table(piece.to_arrow())
@@ -26,6 +28,24 @@ def read_pieces(path: Path, columns: list[str] | None = None) -> Iterator[pl.Dat
     file = pq.ParquetFile(path)
     for group in range(file.num_row_groups):
         yield _to_frame(file.read_row_group(group, columns))
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """Dictionaries for text only, differences for integers.
+
+    pyarrow's default, dictionaries for all, takes nearly twice the time to write and three times
+    the time to read ids and moments, and makes larger files of them.
+    """
+    text = [field.name for field in schema if _is_text(field.type)]
+    integers = [field.name for field in schema if pa.types.is_integer(field.type)]
+    return {
+        "use_dictionary": text,
+        "column_encoding": dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+    }
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return pa.types.is_dictionary(dtype) or pa.types.is_large_string(dtype)
 
 
 def _to_frame(table: pa.Table) -> pl.DataFrame:

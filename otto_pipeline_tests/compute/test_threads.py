@@ -1,12 +1,13 @@
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otto_pipeline.compute.threads import BLOCKS_PER_THREAD, map_blocks
+from otto_pipeline.compute.threads import BLOCKS_PER_THREAD, map_ahead, map_blocks
 
 
 def blocks_of(costs: list[int], threads: int) -> list[tuple[int, int]]:
@@ -69,3 +70,37 @@ def test_blocks_run_on_as_many_threads_as_given() -> None:
 def test_error_of_a_block_comes_out() -> None:
     with pytest.raises(ZeroDivisionError):
         list(map_blocks(lambda first, _last: 1 // first, np.ones(5, np.int64), 2))
+
+
+@given(items=st.lists(st.integers(), max_size=20), threads=st.integers(1, 4))
+@settings(deadline=None, max_examples=40)
+def test_items_are_mapped_exactly_once_in_order(items: list[int], threads: int) -> None:
+    assert list(map_ahead(str, items, threads)) == list(map(str, items))
+
+
+def test_items_are_taken_only_as_far_ahead_as_there_are_threads() -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = map_ahead(str, items(), 2)
+    assert taken == []
+    for number in range(3):
+        assert next(results) == str(number)
+        assert len(taken) == number + 3
+    results.close()
+
+
+def test_items_are_mapped_on_as_many_threads_as_given() -> None:
+    together = threading.Barrier(3, timeout=10)
+    assert sorted(map_ahead(lambda _: together.wait(), range(3), 3)) == [0, 1, 2]
+
+
+def test_error_of_an_item_comes_out_in_its_place() -> None:
+    results = map_ahead(lambda item: 1 // (1 - item), range(3), 2)
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)

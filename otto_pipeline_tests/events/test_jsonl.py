@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from otto_pipeline.events import jsonl
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.jsonl import (
-    _parse_fast,
     _parse_strict,
     count_lines,
     parse_block,
     peek_id_types,
     read_blocks,
+    scan_block,
 )
 from otto_pipeline.schemas import PARSED, TYPES
 from otto_pipeline_tests.building import log_line
@@ -164,18 +164,23 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 @st.composite
-def good_lines(draw: st.DrawFn) -> list[bytes]:
+def good_lines(draw: st.DrawFn, plain: bool) -> list[bytes]:
+    """Lines as common writers make them, or also with other keys and in another order."""
     number = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 9)
     event = st.tuples(number, st.integers(0, jsonl.LAST_TS - 1), st.sampled_from(TYPES))
     session = st.tuples(number, st.lists(event, min_size=1, max_size=3))
-    styles = st.sampled_from([{}, {"separators": (",", ":")}, {"indent": None, "sort_keys": True}])
+    more = st.just({}) if plain else st.sampled_from([{}, {"more": ["{"]}])
+    styles = st.sampled_from([{}, {"separators": (",", ":")}, {"sort_keys": not plain}])
     lines = []
     for name, events in draw(st.lists(session, min_size=1, max_size=4)):
-        value = json.loads(log_line(name, events)) | draw(st.sampled_from([{}, {"more": ["{"]}]))
+        value = json.loads(log_line(name, events)) | draw(more)
         lines.append(
             json.dumps(value, **draw(styles)).encode() + draw(st.sampled_from([b"", b" "]))
         )
     return lines
+
+
+ENDS = st.sampled_from([b"\n", b"\r\n"])
 
 
 def slow_rows(lines: list[bytes]) -> list[tuple[object, ...]]:
@@ -186,41 +191,47 @@ def slow_rows(lines: list[bytes]) -> list[tuple[object, ...]]:
     ]
 
 
-@given(lines=good_lines(), end=st.sampled_from([b"\n", b"\r\n"]), final=st.booleans())
+def strict_rows(block: bytes) -> list[tuple[object, ...]]:
+    """The rows of a block without the scanner."""
+    return _parse_strict(enumerate(block.split(b"\n")), *INTEGERS).rows()
+
+
+@given(lines=good_lines(plain=False), end=ENDS, final=st.booleans())
 @settings(deadline=None, max_examples=100)
-def test_both_paths_give_every_event_of_good_lines(
-    lines: list[bytes], end: bytes, final: bool
-) -> None:
+def test_every_event_of_good_lines_is_a_row(lines: list[bytes], end: bytes, final: bool) -> None:
     block = end.join(lines) + (end if final else b"")
-    fast, strict = _parse_fast(block), _parse_strict(block, *INTEGERS)
-    assert fast is not None
-    assert fast.rows() == strict.rows() == slow_rows(lines)
-    assert fast.schema == strict.schema
-    assert fast.columns == PARSED.names()
+    rows = parse_block(block, *INTEGERS)
+    assert rows.rows() == strict_rows(block) == slow_rows(lines)
+    assert rows.columns == PARSED.names()
     assert count_lines(block) == len(lines)
+
+
+@given(lines=good_lines(plain=True), end=ENDS, final=st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_plain_lines_are_scanned(lines: list[bytes], end: bytes, final: bool) -> None:
+    scanned = scan_block(end.join(lines) + (end if final else b""), *INTEGERS)
+    assert scanned.others == []
+    assert [(*row, None) for row in scanned.events.rows()] == slow_rows(lines)
 
 
 @st.composite
 def mutated_blocks(draw: st.DrawFn) -> bytes:
-    block = bytearray(b"\n".join(draw(good_lines())))
-    interesting = st.sampled_from([*b'0123456789-.eE"\\{}[]:, \n\r\t\x00\xff']) | st.integers(
-        0, 255
+    block = bytearray(b"\n".join(draw(good_lines(plain=True))))
+    byte = st.sampled_from([*b'0123456789-.eE"\\{}[]:, \n\r\t\x00\xff']) | st.integers(0, 255)
+    piece = st.lists(byte, max_size=2).map(bytes) | st.sampled_from(
+        [b'"session":2,', b'"aid": 3, ', b'"ts":4,', b'"type": "carts", ', b"]}", b"9" * 19]
     )
     for _ in range(draw(st.integers(1, 3))):
-        position = draw(st.integers(0, len(block) - 1))
+        position = draw(st.integers(0, len(block)))
         length = draw(st.integers(0, 2))  # 0 inserts
-        block[position : position + length] = bytes(draw(st.lists(interesting, max_size=2)))
-        if not block:
-            return b" "
-    return bytes(block)
+        block[position : position + length] = draw(piece)
+    return bytes(block) or b" "
 
 
-@given(block=mutated_blocks())
-@settings(deadline=None, max_examples=400)
-def test_what_the_fast_path_takes_the_strict_path_takes_alike(block: bytes) -> None:
-    fast = _parse_fast(block)
-    if fast is not None:
-        assert fast.rows() == _parse_strict(block, *INTEGERS).rows()
+@given(block=mutated_blocks() | st.binary(min_size=1, max_size=60))
+@settings(deadline=None, max_examples=500)
+def test_scanner_takes_no_line_that_the_complete_parser_reads_otherwise(block: bytes) -> None:
+    assert parse_block(block, *INTEGERS).rows() == strict_rows(block)
 
 
 @given(block=mutated_blocks() | st.binary(min_size=1, max_size=60))
@@ -229,18 +240,20 @@ def test_every_line_that_is_not_blank_has_events_or_a_reason(block: bytes) -> No
     rows = parse_block(block, *INTEGERS)
     lines = block.split(b"\n")
     assert set(rows["line"]) == {number for number, line in enumerate(lines) if line.strip()}
-    values, errors = rows.drop("line", "error"), rows["error"]
-    assert rows.filter(errors.is_null()).null_count().sum_horizontal().item() == len(
-        rows.filter(errors.is_null())
-    )
-    assert values.filter(errors.is_not_null()).null_count().row(0) == (errors.count(),) * 4
+    for *values, error in rows.drop("line").rows():
+        assert (None in values) == (error is not None)
+        assert values == [None] * 4 or None not in values
 
 
-def test_fast_path_is_taken_for_good_blocks_only() -> None:
-    with patch.object(jsonl, "_parse_strict", side_effect=AssertionError("strict")):
-        parse_block(GOOD + b"\n" + GOOD, *INTEGERS)
-        with pytest.raises(AssertionError, match="strict"):
-            parse_block(GOOD + b"\n{}", *INTEGERS)
+def test_line_that_is_not_plain_is_parsed_among_those_that_are() -> None:
+    odd = b' {"events": [{"type": "carts", "ts": 3, "aid": 9}], "session": 1}'
+    block = b"\n".join([GOOD, odd, GOOD])
+    assert [number for number, _ in scan_block(block, *INTEGERS).others] == [1]
+    assert parse_block(block, *INTEGERS).select("line", "item_id").rows() == [
+        (0, 2),
+        (1, 9),
+        (2, 2),
+    ]
 
 
 def test_unsorted_events_keep_the_order_of_the_line() -> None:
@@ -254,6 +267,7 @@ def test_blank_lines_are_no_sessions_but_count_as_lines() -> None:
     assert rows["line"].to_list() == [1, 4, 6]
     assert rows["error"].is_null().to_list() == [True, False, True]
     assert count_lines(block) == 7
+    assert parse_block(GOOD + b"\n\n" + GOOD, *INTEGERS)["line"].to_list() == [0, 2]
 
 
 # --- malformed lines
@@ -289,6 +303,9 @@ MALFORMED = {
     "whole float ts": (event(ts="3.0"), "got `float` - at `$.events[0].ts`"),
     "string ts": (event(ts='"3"'), "got `str` - at `$.events[0].ts`"),
     "null ts": (event(ts="null"), "got `null` - at `$.events[0].ts`"),
+    "leading zero": (event(ts="03"), "invalid number"),
+    "leading zero of a negative": (event(aid="-03"), "invalid number"),
+    "no digit": (event(aid="-"), "JSON is malformed"),
     "ts in microseconds": (event(ts="1661724000278000"), "at `$.events[0].ts`"),
     "ts of 2100": (event(ts=str(jsonl.LAST_TS)), "at `$.events[0].ts`"),
     "aid beyond 64 bits": (event(aid=str(2**63)), "at `$.events[0].aid`"),

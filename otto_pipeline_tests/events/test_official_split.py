@@ -78,12 +78,14 @@ def as_text(lines: list[Session]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def split_of(log: str | bytes, *, days: float = 2, seed: int = 42) -> dict[str, str]:
+def split_of(
+    log: str | bytes, *, days: float = 2, seed: int = 42, threads: int = 1
+) -> dict[str, str]:
     """The texts of the four files that the command writes."""
     with tempfile.TemporaryDirectory() as folder:
         train_set = Path(folder) / "log.jsonl"
         train_set.write_bytes(log.encode() if isinstance(log, str) else log)
-        official_split(train_set, Path(folder) / "out", days=days, seed=seed)
+        official_split(train_set, Path(folder) / "out", days=days, seed=seed, threads=threads)
         assert sorted(p.name for p in (Path(folder) / "out").iterdir()) == sorted(FILES)
         return {name: (Path(folder) / "out" / name).read_text() for name in FILES}
 
@@ -214,7 +216,8 @@ def test_string_ids_equal_the_reference(log: list[Session]) -> None:
     assert written == {name: as_text(lines) for name, lines in expected.items()}
 
 
-def test_many_blocks_equal_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_many_blocks_equal_the_reference(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     monkeypatch.setattr("otto_pipeline.events.jsonl.BLOCK_BYTES", 4096)
     draw = random.Random(1)
     log = [
@@ -229,7 +232,7 @@ def test_many_blocks_equal_the_reference(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     expected = reference_split(log, 2, seed=42)
     assert len(expected[TEST]) > 100
-    written = split_of(as_text(log))
+    written = split_of(as_text(log), threads=threads)
     assert written == {name: as_text(lines) for name, lines in expected.items()}
 
 
