@@ -130,6 +130,16 @@ SESSIONS = Table(
     order="session",
 )
 EVENTS = Table("One event.", (SESSION, AID, TS, TYPE), order="session")
+STATISTICS = Table(
+    "One statistic of one part of the log.",
+    (
+        Column("part", pl.String, "train, or test: the sessions to predict."),
+        Column("name", pl.String, "What is measured."),
+        Column("value", pl.Float64, "Its value in this log.", ge=0),
+        Column("otto", pl.Float64, "Its value in OTTO's log; null: not published.", True, ge=0),
+    ),
+    unique=("part", "name"),
+)
 KNOWN_ITEMS = Table(
     "One item that a session of the lane's training part holds.", (AID,), ("aid",), "aid"
 )

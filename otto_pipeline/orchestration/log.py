@@ -1,16 +1,18 @@
 """The assets under `log/`: what both lanes share, from the raw log to dense events."""
 
+import base64
+
 import dagster as dg
 import msgspec
 import polars as pl
 
-from otto_pipeline.events import ingest
+from otto_pipeline.events import ingest, statistics
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.raw import log_hashes, raw_stage, read_raw_log
 from otto_pipeline.orchestration.artifact import Artifact
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS
 from otto_pipeline.orchestration.store_resource import StoreResource
-from otto_pipeline.schemas import EVENTS, ITEMS, PARSED, QUARANTINE, RAW, SESSIONS
+from otto_pipeline.schemas import EVENTS, ITEMS, PARSED, QUARANTINE, RAW, SESSIONS, STATISTICS
 from otto_pipeline.settings import SCALES
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline.store.files import text_hash
@@ -47,6 +49,16 @@ def _quarantined_lines(dataset: Dataset) -> dict[str, dg.MetadataValue]:
     shown = dataset.scan().head(SHOWN_LINES).collect()
     lines = [f"- {file}, line {line}: {reason}" for file, line, reason in shown.iter_rows()]
     return {"first_lines": dg.MetadataValue.md("\n".join(lines) or "none")}
+
+
+def _statistics_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue]:
+    picture = dataset.folder / statistics.PICTURE
+    encoded = base64.b64encode(picture.read_bytes()).decode()
+    return {
+        "statistics": dg.MetadataValue.md(statistics.statistics_text(dataset.read())),
+        "picture": dg.MetadataValue.md(f"![the log](data:image/png;base64,{encoded})"),
+        "statistics_png": dg.MetadataValue.path(picture),
+    }
 
 
 LOG_ARTIFACTS = (
@@ -102,5 +114,15 @@ LOG_ARTIFACTS = (
         "log",
         "The log with dense ids: what both lanes start from.",
         {"parsed": "log/parsed", "sessions": "log/sessions", "items": "log/items"},
+    ),
+    Artifact(
+        "log/statistics",
+        statistics.STATISTICS_STAGE,
+        STATISTICS,
+        "log",
+        "Figures that tell whether the log looks right, of train and of the sessions to predict, "
+        "beside OTTO's; as a table, and as a picture (statistics.png).",
+        {"events": "log/events", "items": "log/items"},
+        metadata=_statistics_metadata,
     ),
 )
