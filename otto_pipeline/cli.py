@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from otto_pipeline.settings import (
 )
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+MAX_SIZE = 2**31 - 1
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -52,7 +53,9 @@ def split(train_set: Path, output_path: Path, days: float, seed: int) -> None:
     """Split a log in time and truncate the later sessions, as OTTO's own script does."""
     from otto_pipeline.events.official import official_split
 
-    counts = official_split(train_set, output_path, days=days, seed=seed)
+    counts = official_split(
+        train_set, output_path, days=days, seed=seed, threads=load_settings().threads
+    )
     for name, count in counts.items():
         click.echo(f"{name}: {count:,}", err=True)
 
@@ -70,18 +73,58 @@ def score(test_labels: Path, predictions: Path, k: int) -> None:
 
 
 @main.command()
+@click.option("--sessions", type=click.IntRange(1, MAX_SIZE), required=True, help="In train.")
+@click.option("--items", type=click.IntRange(1, MAX_SIZE), help="Default: as many as OTTO's ratio.")
+@click.option("--test-sessions", type=click.IntRange(0, MAX_SIZE), help="Default: 13 % of them.")
+@click.option("--seed", type=click.IntRange(0, MAX_SIZE), default=42, show_default=True)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the files of the log.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["jsonl", "jsonl.zst", "parquet"]),
+    default="jsonl",
+    show_default=True,
+    help="Of train and test; test_labels is JSONL always.",
+)
+@plain_errors
+def generate(
+    sessions: int,
+    items: int | None,
+    test_sessions: int | None,
+    seed: int,
+    out: Path,
+    file_format: str,
+) -> None:
+    """Generate a log of any size with OTTO's statistics, and print how near it is to them."""
+    from otto_pipeline.events.generate import default_items, default_test_sessions, generate_log
+    from otto_pipeline.events.otto import compare, comparison_text
+
+    written = generate_log(
+        out,
+        sessions=sessions,
+        test_sessions=default_test_sessions(sessions) if test_sessions is None else test_sessions,
+        items=items or default_items(sessions),
+        seed=seed,
+        file_format=file_format,
+        threads=load_settings().threads,
+        log=partial(click.echo, err=True),
+    )
+    click.echo(comparison_text(compare(written.values())))
+
+
+@main.command()
 @click.argument("scale", type=click.Choice(SCALES))
 @plain_errors
 def prepare(scale: str) -> None:
     """Get ready for a run of SCALE: check the settings and the log, clear away dead runs."""
     import dagster as dg
 
-    from otto_pipeline.events.raw import find_log_files
+    from otto_pipeline.events.raw import log_files
     from otto_pipeline.orchestration.runs import fail_dead_runs
 
     settings = load_settings()
     if scale != "demo":
-        find_log_files(settings.data_dir)
+        log_files(settings.data_dir)
     with dg.DagsterInstance.get() as instance:
         for run_id in fail_dead_runs(instance):
             click.echo(f"run {run_id} was marked as failed: its process is gone")
@@ -110,6 +153,23 @@ def show_settings(markdown: bool) -> None:
     values = load_settings()
     for name, field in Settings.model_fields.items():
         click.echo(f"OTTO_{name.upper()}={getattr(values, name)}\n    {field.description}")
+
+
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path, resolve_path=True))
+@click.option("--json", "for_machines", is_flag=True, help="One JSON object instead of lines.")
+@plain_errors
+def validate(data: Path, for_machines: bool) -> None:
+    """Look at a log before anything is built from it: what is wrong, what to do, what it costs.
+
+    Exits with 1 where a rebuild would fail or be worthless (FAIL), else with 0.
+    """
+    from otto_pipeline.events.log_validation import as_json, as_text, validate_log
+
+    validation = validate_log(data, load_settings())
+    click.echo(json.dumps(as_json(validation)) if for_machines else as_text(validation))
+    if validation.verdict == "FAIL":
+        raise click.exceptions.Exit(1)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def machine_memory_gb() -> float:
 
 def machine_threads() -> int:
     """The cores that this process may use."""
-    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 1
+    if hasattr(psutil.Process, "cpu_affinity"):
+        return len(psutil.Process().cpu_affinity())
+    return psutil.cpu_count() or 1
 
 
 class Settings(BaseModel):
@@ -50,8 +52,9 @@ class Settings(BaseModel):
     data_dir: Path | None = Field(
         None,
         description="The log: a folder with `train.jsonl` or `train_sessions.jsonl` and optionally "
-        "`test.jsonl` or `test_sessions.jsonl`, plain, .gz or .zst; or one such file. "
-        "The scale `demo` needs none.",
+        "`test.jsonl` or `test_sessions.jsonl`, plain, .gz or .zst; or one such file; "
+        "or a folder with a `log.yaml` that declares CSV or Parquet files. The scale `demo` "
+        "needs none.",
     )
     store_dir: Path = Field(
         Path("store"),

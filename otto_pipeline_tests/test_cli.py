@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from otto_pipeline.cli import main
 from otto_pipeline.events.generate import generate_log
+from otto_pipeline.events.generator.files import FORMATS
 from otto_pipeline.settings import settings_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -39,6 +40,23 @@ def test_split_and_score_fit_together(tmp_path: Path) -> None:
     (tmp_path / "perfect.csv").write_text("\n".join(lines))
     score = otto("score", "--test-labels", labels, "--predictions", tmp_path / "perfect.csv")
     assert json.loads(score.output) == {"clicks": 1.0, "carts": 1.0, "orders": 1.0, "total": 1.0}
+
+
+def test_generate_writes_a_log_and_compares_it_with_otto(tmp_path: Path) -> None:
+    arguments = ("--sessions", 500, "--items", 90, "--seed", 3, "--format", "jsonl.zst")
+    result = otto("generate", *arguments, "--out", tmp_path, OTTO_THREADS="2")
+    assert result.exit_code == 0, result.output
+    names = {"train.jsonl.zst", "test.jsonl.zst", "test_labels.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    sessions = next(line for line in result.output.splitlines() if line.startswith("train "))
+    assert sessions.split() == ["train", "sessions", "12,899,779", "500"]
+    assert "statistics are further from OTTO's than 20%" in result.output
+
+
+def test_generate_offers_every_format() -> None:
+    result = otto("generate", "--sessions", 5, "--out", "log", "--format", "csv")
+    assert result.exit_code == 2
+    assert ", ".join(f"'{name}'" for name in FORMATS) in result.output
 
 
 def test_error_is_one_sentence_without_a_trace(tmp_path: Path) -> None:

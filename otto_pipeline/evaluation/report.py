@@ -56,7 +56,7 @@ def notes(inputs: Inputs, table: pl.DataFrame, settings: Settings) -> list[str]:
     if inputs["sessions"].total("queries") == 0:
         found.append(
             f"no session of the log starts in the last {settings.validation_days:g} days with two "
-            "events of known items: nothing could be validated or learnt; a longer "
+            "events of known items: nothing could be validated or learnt; another "
             "OTTO_VALIDATION_DAYS may help"
         )
     unlabelled = [name for name in TYPES if _labels(table, name) == 0]

@@ -32,8 +32,8 @@ def draw(hashes: pl.Series, seed: int, purpose: str) -> pl.Series:
 
 def draw_pairs(hashes: pl.Series, aids: pl.Series, seed: int, purpose: str) -> pl.Series:
     """As `draw`, for (session, item) pairs."""
-    with_aid = _mix(aids.to_numpy().astype(np.uint64)) ^ hashes.to_numpy()
-    return pl.Series("draw", _mix(with_aid ^ _salt(seed, purpose)), dtype=pl.UInt64)
+    of_aid = _mix(aids.to_numpy().astype(np.uint64) ^ _salt(seed, purpose))
+    return pl.Series("draw", _mix(of_aid ^ hashes.to_numpy()), dtype=pl.UInt64)
 
 
 def _salt(seed: int, purpose: str) -> np.uint64:

@@ -7,14 +7,16 @@ session lies whole within one row group of one shard.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from otto_pipeline.compute.threads import map_ahead
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.hashing import draw, hash_ids
 from otto_pipeline.events.jsonl import count_lines, parse_block, parsed_schema, read_blocks
-from otto_pipeline.events.raw import LogFile, RawLog, read_raw_log
+from otto_pipeline.events.raw import LogFile, RawLog, read_raw_log, rejected_rows
 from otto_pipeline.schemas import EVENTS, SESSIONS
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
@@ -58,24 +60,34 @@ def write_parsed(inputs: Inputs, shard: int, settings: Settings, path: Path) -> 
     """Parse the lines of one piece; take the sampled sessions, keep every malformed line."""
     raw = read_raw_log(inputs["raw"])
     piece = pieces(raw)[shard]
-    figures = {"lines": 0, "malformed": 0, "unsorted_sessions": 0, "last_ts": -1, "sessions": 0}
-    schema = parsed_schema(raw.session_ids, raw.item_ids)
-
-    def parse(block: bytes) -> pl.DataFrame:
-        rows = parse_block(block, raw.session_ids, raw.item_ids)
-        rows = rows.with_columns(pl.col("line") + figures["lines"])
-        figures["lines"] += count_lines(block)
-        figures["malformed"] += rows["error"].count()
-        figures["last_ts"] = max(
-            figures["last_ts"], *rows.select(pl.col("ts").max().fill_null(-1)).row(0)
-        )
-        rows = sort_events(_sample(rows, raw.share, settings.seed), figures)
-        figures["sessions"] += rows.filter(pl.col("error").is_null())["line"].n_unique()
-        return rows
-
     blocks = read_blocks(Path(piece.file.path), piece.start, piece.stop)
-    write_pieces(path, (parse(block) for block in blocks), pl.DataFrame(schema=schema))
+    figures = {"lines": 0, "malformed": 0, "unsorted_sessions": 0, "last_ts": -1, "sessions": 0}
+
+    def rows_of_blocks() -> Iterator[pl.DataFrame]:
+        parse = partial(_parse_and_sample, raw, settings.seed)
+        for rows, found in map_ahead(parse, blocks, settings.threads):
+            yield rows.with_columns(pl.col("line") + figures["lines"])
+            figures["last_ts"] = max(figures["last_ts"], found.pop("last_ts"))
+            for name, count in found.items():
+                figures[name] += count
+
+    schema = parsed_schema(raw.session_ids, raw.item_ids)
+    write_pieces(path, rows_of_blocks(), pl.DataFrame(schema=schema))
     return figures
+
+
+def _parse_and_sample(raw: RawLog, seed: int, block: bytes) -> tuple[pl.DataFrame, Figures]:
+    """Sampled rows of a block, and figures of it; lines are counted from its beginning."""
+    rows = parse_block(block, raw.session_ids, raw.item_ids)
+    figures = {
+        "lines": count_lines(block),
+        "malformed": rows["error"].count(),
+        "unsorted_sessions": 0,
+        "last_ts": rows.select(pl.col("ts").max().fill_null(-1)).item(),
+    }
+    rows = sort_events(_sample(rows, raw.share, seed), figures)
+    figures["sessions"] = rows.filter(pl.col("error").is_null())["line"].n_unique()
+    return rows, figures
 
 
 def sort_events(rows: pl.DataFrame, figures: Figures) -> pl.DataFrame:
@@ -100,6 +112,9 @@ def _sample(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
 def write_quarantine(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """Malformed lines, and every line whose session id an earlier line has.
 
+    Of a converted log also the rows of its own files that were set aside, which are what the
+    share counts.
+
     Raises:
         LogError: they are a larger share of the log than the settings allow, or no session is
             left.
@@ -107,9 +122,10 @@ def write_quarantine(inputs: Inputs, _shard: int, settings: Settings, path: Path
     parsed = inputs["parsed"]
     raw = read_raw_log(inputs["raw"])
     malformed, repeated = _malformed_lines(parsed), _repeated_lines(parsed)
-    set_aside = _name_lines(pl.concat([malformed, repeated]), parsed, raw)
+    named = _name_lines(pl.concat([malformed, repeated]), parsed, raw)
+    set_aside = pl.concat([rejected_rows(raw), named])
     set_aside.write_parquet(path)
-    lines = parsed.total("lines")
+    lines = parsed.total("lines") if raw.rows is None else raw.rows
     figures = {
         "lines": lines,
         "quarantined": set_aside.height,

@@ -65,6 +65,7 @@ def _same_shards_as_candidates(inputs: Inputs, _settings: Settings) -> int:
 
 TRAINING_ROWS_STAGE = Stage(
     write=write_training_rows,
+    version="2",
     shards=_same_shards_as_candidates,
     settings=("seed", "negatives"),
 )

@@ -44,9 +44,9 @@ def test_draws_are_fixed() -> None:
     ]
     aids = pl.Series("aid", [0, 1, 1_855_602], pl.Int32)
     assert draw_pairs(hashes, aids, 42, "negatives").to_list() == [
-        10949056851649461293,
-        4271263322571567462,
-        3473411690221396931,
+        2150175492242659365,
+        7321998682426094344,
+        6284810096055126325,
     ]
 
 
@@ -102,3 +102,10 @@ def test_draws_of_pairs_differ_by_session_item_seed_and_purpose() -> None:
         *draw_pairs(hashes, aids, 42, "other"),
     ]
     assert len(set(found)) == 12
+
+
+def test_draw_of_a_pair_is_not_that_of_its_mirror() -> None:
+    ids = pl.Series("aid", [3, 8], pl.Int32)
+    hashes = hash_ids(pl.Series("session_id", [8, 3]))
+    one, other = draw_pairs(hashes, ids, 42, "negatives")
+    assert one != other

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otto_pipeline.events import ingest
+from otto_pipeline.events import ingest, jsonl
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.schemas import TYPES
 from otto_pipeline.store.dataset import Dataset
@@ -209,17 +209,26 @@ def slow_ingest(files: dict[str, list[str]]) -> tuple[list[Event], list[tuple[st
     return events, others
 
 
-@given(files=random_files(), shard_bytes=st.sampled_from([SMALL_SHARD, 600, 2**28]))
+@given(
+    files=random_files(),
+    shard_bytes=st.sampled_from([SMALL_SHARD, 600, 2**28]),
+    block_bytes=st.sampled_from([64, 2**24]),
+)
 @settings(deadline=None, max_examples=25)
-def test_every_line_is_ingested_or_set_aside(files: dict[str, list[str]], shard_bytes: int) -> None:
+def test_every_line_is_ingested_or_set_aside(
+    files: dict[str, list[str]], shard_bytes: int, block_bytes: int
+) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(ingest, "SHARD_BYTES", shard_bytes),
+        patch.object(jsonl, "BLOCK_BYTES", block_bytes),
     ):
         made = build_log(Path(folder), files, max_quarantined_share=1)
         events, others = slow_ingest(files)
         assert decoded(made) == events
         assert set_aside(made) == others
+        n_sessions = len({session for session, *_ in events})
+        assert made["log/sessions"].read()["session"].to_list() == list(range(n_sessions))
         blank = sum(not line.strip() for lines in files.values() for line in lines)
         lines = made["log/parsed"].total("lines")
         assert lines == sum(map(len, files.values()))
@@ -343,9 +352,9 @@ def test_log_that_cannot_be_used_is_refused_by_name(
 
 
 def test_file_with_another_ending_is_refused(tmp_path: Path) -> None:
-    write_log(tmp_path, {"log.csv": GOOD})
-    with pytest.raises(LogError, match=r"log\.csv: is not a log: its name must end in \.jsonl, "):
-        build_until("log/events", tmp_path / "store", tmp_path / "log.csv")
+    write_log(tmp_path, {"log.txt": GOOD})
+    with pytest.raises(LogError, match=r"log\.txt: is not a log: its name must end in \.jsonl, "):
+        build_until("log/events", tmp_path / "store", tmp_path / "log.txt")
 
 
 def test_log_is_read_anew_when_its_content_changes_only(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A stage whose shards are consecutive numbers, that can be made to fail in the middle of one."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ class Numbers:
         stage = Stage(
             write=self._write,
             version=self.version,
-            shards=lambda _inputs, settings: TOTAL // settings.items_per_shard,
+            shards=lambda _inputs, settings: math.ceil(TOTAL / settings.items_per_shard),
             settings=("seed",),
             layout=("items_per_shard",),
         )
@@ -61,7 +62,7 @@ class Numbers:
             path.write_bytes(b"PAR1 and no more")
             self.fail()
         size = settings.items_per_shard
-        numbers = pl.Series("number", range(shard * size, (shard + 1) * size))
+        numbers = pl.Series("number", range(shard * size, min((shard + 1) * size, TOTAL)))
         (numbers * 10**settings.seed).to_frame().write_parquet(path)
         return {"first": shard * size}
 

@@ -145,14 +145,16 @@ def test_layout_alone_does_not_rebuild_what_is_complete(tmp_path: Path) -> None:
     assert Numbers(tmp_path, settings=Settings(items_per_shard=6, seed=0)).build().reused
 
 
-@pytest.mark.parametrize("size", [2, 6])
-def test_shards_of_another_layout_are_not_mixed_in(tmp_path: Path, size: int) -> None:
-    interrupted(tmp_path)
-    other = Numbers(tmp_path, settings=Settings(items_per_shard=size, seed=0))
-    built = other.build()
-    assert other.written == list(range(TOTAL // size))
+@pytest.mark.parametrize(("size", "other", "shards"), [(3, 2, 6), (3, 6, 2), (8, 9, 2)])
+def test_shards_of_another_layout_are_not_mixed_in(
+    tmp_path: Path, size: int, other: int, shards: int
+) -> None:
+    interrupted(tmp_path, 1, settings=Settings(items_per_shard=size, seed=0))
+    numbers = Numbers(tmp_path, settings=Settings(items_per_shard=other, seed=0))
+    built = numbers.build()
+    assert numbers.written == list(range(shards))
     assert values(built.dataset) == list(range(TOTAL))
-    assert len(contents(built.dataset.folder)) == TOTAL // size
+    assert len(contents(built.dataset.folder)) == shards
 
 
 def test_going_back_to_the_first_setting_does_not_find_the_second_ones_shards(
