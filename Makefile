@@ -8,7 +8,7 @@ SCALE ?= full
 # dagster.yaml lies here; what Dagster writes here is ignored by git
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: help install demo run ui test lint
+.PHONY: help install demo run ui test lint bench
 
 help:
 	@echo "make demo                                generate a log, rebuild everything, show the scores"
@@ -19,7 +19,7 @@ help:
 install: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11 …")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python 3.11, 3.12 or 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
@@ -36,6 +36,10 @@ run: install
 ui: install
 	@$(BIN)/otto prepare demo
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+# STAGE is a module of bench/: demo, log or real_logs
+bench: install
+	$(BIN)/python -m bench.$(STAGE) $(ARGS)
 
 test: install
 	$(BIN)/python -m pytest

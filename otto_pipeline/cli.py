@@ -31,7 +31,7 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
         try:
             command(*args, **kwargs)
-        except (LogError, StoreError, SettingsError, ValueError) as error:
+        except (LogError, StoreError, SettingsError, ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
     return shown

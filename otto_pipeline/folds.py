@@ -1,6 +1,7 @@
 """Sessions divided into folds: one definition for all stages."""
 
-import polars as pl
+import numpy as np
+from numpy.typing import NDArray
 
 MIN_POSITIVE_SESSIONS = 10
 """Sessions with a positive candidate that training a ranker needs (RANKING.md, 6)."""
@@ -8,9 +9,9 @@ MIN_PER_FOLD = 5
 """Sessions with a positive candidate that each fold needs."""
 
 
-def fold_of(draws: pl.Expr, folds: int) -> pl.Expr:
-    """Fold of each session, from a draw (UInt64) of its id."""
-    return (draws % folds).cast(pl.Int8)
+def row_folds(draws: NDArray[np.uint64], folds: int) -> NDArray[np.int64]:
+    """Fold of each row, from its session's draw for `folds`."""
+    return (draws % np.uint64(folds)).astype(np.int64)
 
 
 def usable_folds(positive_sessions: int, wanted: int) -> int:

@@ -72,9 +72,10 @@ def report_text(root: Path, paths: Iterable[str]) -> str:
     scores = Dataset(root / "validation/scores").read()
     report = Dataset(root / "validation/report")
     submission = root / "submission/submission"
-    where = Dataset(submission).files[0] if read_manifest(submission) else None
+    skipped = read_manifest(root / "submission/sessions") is None  # what lies there is older
+    where = Dataset(submission).files[0] if read_manifest(submission) and not skipped else None
     parts = [
-        cost_table(root, paths),
+        cost_table(root, [p for p in paths if not (skipped and p.startswith("submission/"))]),
         f"Recall@20, out-of-fold, on {report.figures()['query_sessions']:,} sessions",
         score_table(scores),
         f"weighted total: {gain_over_baselines(scores)}",

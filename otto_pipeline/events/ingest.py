@@ -26,6 +26,8 @@ from otto_pipeline.store.stage import Inputs, Stage
 SHARD_BYTES = 256 * 2**20
 """Bytes of a plain file that one shard parses."""
 SAMPLE_BUCKETS = 10_000
+REFUSED = "refused.parquet"
+"""Where a run that fails for too many malformed lines leaves them."""
 SHOWN_LINES = 5
 """Malformed lines that an error message quotes."""
 
@@ -132,7 +134,7 @@ def write_quarantine(inputs: Inputs, _shard: int, settings: Settings, path: Path
         "repeated_sessions": repeated.height,
         "share": set_aside.height / max(lines, 1),
     }
-    _refuse_too_many(set_aside, figures, settings.max_quarantined_share)
+    _refuse_too_many(set_aside, figures, settings.max_quarantined_share, path.with_name(REFUSED))
     if parsed.total("sessions") == 0:
         raise LogError(
             f"{raw.files[0].path}: {raw.share:.0%} of its {lines:,} lines holds no session; use "
@@ -198,9 +200,11 @@ def first_line(parsed: Dataset, raw: RawLog, shard: int) -> int:
     )
 
 
-def _refuse_too_many(set_aside: pl.DataFrame, figures: Figures, allowed: float) -> None:
+def _refuse_too_many(set_aside: pl.DataFrame, figures: Figures, allowed: float, path: Path) -> None:
+    """Stop where too many lines are set aside; all of them are left at `path` to look at."""
     if figures["share"] <= allowed:
         return
+    set_aside.write_parquet(path)
     shown = [
         f"  {Path(file).name}, line {line}: {reason}"
         for file, line, reason in set_aside.head(SHOWN_LINES).iter_rows()
@@ -209,7 +213,7 @@ def _refuse_too_many(set_aside: pl.DataFrame, figures: Figures, allowed: float) 
         f"{figures['quarantined']:,} of {figures['lines']:,} lines of the log "
         f"({figures['share']:.2%}) are malformed or repeat a session id, more than the "
         f"{allowed:.2%} that OTTO_MAX_QUARANTINED_SHARE allows. Mend the log or raise the "
-        "setting. The first are:\n" + "\n".join(shown)
+        f"setting. All are in {path}, the first are:\n" + "\n".join(shown)
     )
 
 

@@ -202,7 +202,8 @@ def claim_store(scale: str, settings: Settings) -> None:
 
 
 def _sources(share: float, settings: Settings) -> dict[str, str]:
-    return {"share": str(share), **log_hashes(settings)}
+    # the listing names the files' places, so a log that was moved gets a new one
+    return {"share": str(share), "data_dir": str(settings.data_dir), **log_hashes(settings)}
 
 
 def _write_configured(

@@ -6,6 +6,8 @@ import polars as pl
 
 from otto_pipeline.schemas import Column, Dtype
 
+LARGEST: dict[Dtype, int] = {pl.Int8: 2**7 - 1, pl.Int16: 2**15 - 1}
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -32,7 +34,10 @@ class Feature:
 
     def filled(self) -> pl.Expr:
         """The feature's column with its type, and the sentinel where it is missing."""
-        return pl.col(self.name).fill_null(self.missing).fill_nan(self.missing).cast(self.dtype)
+        column = pl.col(self.name).fill_null(self.missing).fill_nan(self.missing)
+        if self.dtype in LARGEST:  # a bot's session has more events than the type can count
+            column = column.clip(upper_bound=LARGEST[self.dtype])
+        return column.cast(self.dtype)
 
 
 def ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:

@@ -34,7 +34,7 @@ def source(store: StoreResource) -> dg.DataVersionsByPartition:
         version = text_hash(" ".join(log_hashes(settings).values()))
     except LogError:
         version = "no log is configured"
-    generated = f"generated, seed {settings.seed}"
+    generated = f"generated, seed {settings.seed}, {settings.demo_sessions} sessions"
     return dg.DataVersionsByPartition(
         {scale: generated if scale == "demo" else version for scale in SCALES}
     )

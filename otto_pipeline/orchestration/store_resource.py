@@ -16,7 +16,7 @@ from otto_pipeline.orchestration.scales import scale_of
 from otto_pipeline.schemas import Table
 from otto_pipeline.settings import Settings, SettingsError, load_settings
 from otto_pipeline.store.build import Built, build
-from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.store.dataset import Dataset, discard
 from otto_pipeline.store.errors import StoreError
 from otto_pipeline.submission.submission import SubmissionError
 
@@ -55,6 +55,7 @@ class StoreResource(dg.ConfigurableResource):
             reason = artifact.skip(inputs) if artifact.skip else None
             if reason:
                 context.log.warning(f"{artifact.path} is skipped: {reason}")
+                discard(self.root(scale) / artifact.path)
                 return
             settings = self.settings()
             claim_store(scale, settings)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.features.table import FEATURE_NAMES
-from otto_pipeline.ranking.ranker import load_ranker, row_folds
+from otto_pipeline.folds import row_folds
+from otto_pipeline.ranking.ranker import load_ranker
 from otto_pipeline.schemas import EVENT_TYPE, PREDICTIONS, TOP_K, TYPES
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures

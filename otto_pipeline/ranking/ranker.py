@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import xgboost as xgb
-from numpy.typing import NDArray
 
 from otto_pipeline.features.table import FEATURE_NAMES
-from otto_pipeline.folds import usable_folds
+from otto_pipeline.folds import row_folds, usable_folds
 from otto_pipeline.ranking.matrix import TrainingData, quantile_matrix, read_training_data
 from otto_pipeline.ranking.training_rows import positive_sessions
 from otto_pipeline.schemas import RANKER
@@ -45,6 +44,7 @@ FEW_LABELS_ROUNDS = 60
 ALL_SESSIONS = -1
 """The fold of a ranker that has seen every session."""
 
+VERSION = f"1 {PARAMETERS} {STOPPING_SHARE} {STOPPING_ROUNDS} {FEW_LABELS_ROUNDS}"
 _SETTINGS = ("seed", "folds", "boosting_rounds", "training_rows", "device")
 
 
@@ -52,6 +52,7 @@ def fold_rankers_stage(name: str) -> Stage:
     """Rankers of a target, one shard per fold: each has not seen the sessions of its fold."""
     return Stage(
         write=partial(write_fold_ranker, name),
+        version=VERSION,
         shards=partial(folds_of, name),
         settings=_SETTINGS,
         file="fold-{shard}.ubj",
@@ -62,6 +63,7 @@ def ranker_stage(name: str) -> Stage:
     """The ranker of a target that is fitted on all sessions."""
     return Stage(
         write=partial(write_ranker, name),
+        version=VERSION,
         shards=_one_if_learnt,
         settings=_SETTINGS,
         file="ranker.ubj",
@@ -77,11 +79,6 @@ def _one_if_learnt(inputs: Inputs, _settings: Settings) -> int:
     return min(1, len(inputs["fold_rankers"].files))
 
 
-def row_folds(draws: NDArray[np.uint64], folds: int) -> NDArray[np.int64]:
-    """Fold of each row, from its session's draw for `folds`."""
-    return (draws % np.uint64(folds)).astype(np.int64)
-
-
 def write_fold_ranker(
     name: str, inputs: Inputs, shard: int, settings: Settings, path: Path
 ) -> Figures:
@@ -91,6 +88,9 @@ def write_fold_ranker(
     data = data.where(row_folds(data.draws(settings.seed, "folds"), folds) != shard)
     limit = np.uint64(int(STOPPING_SHARE * 1_000_000))
     stops = data.draws(settings.seed, "early stopping") % np.uint64(1_000_000) < limit
+    if data.where(stops).positive_sessions < MIN_STOPPING_SESSIONS:
+        booster = _fit(data, min(FEW_LABELS_ROUNDS, settings.boosting_rounds), settings)
+        return _save(booster, path, type=name, fold=shard, rows=len(data.label))
     booster = _fit_until_best(data.where(~stops), data.where(stops), settings)
     return _save(booster, path, type=name, fold=shard, rows=int((~stops).sum()))
 
@@ -105,8 +105,6 @@ def write_ranker(name: str, inputs: Inputs, _shard: int, settings: Settings, pat
 
 
 def _fit_until_best(data: TrainingData, stopping: TrainingData, settings: Settings) -> xgb.Booster:
-    if stopping.positive_sessions < MIN_STOPPING_SESSIONS:
-        return _fit(data, min(FEW_LABELS_ROUNDS, settings.boosting_rounds), settings)
     train = quantile_matrix(data, settings.threads)
     booster = xgb.train(
         _parameters(settings),

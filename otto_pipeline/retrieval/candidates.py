@@ -299,6 +299,7 @@ def _list_score(
 
 CANDIDATES_STAGE = Stage(
     write=write_candidates,
+    version=f"1 {LIST_WEIGHTS} {RANK_OFFSET} {SOURCE_LIMIT} {POPULAR_ITEMS}",
     shards=_shards,
     settings=("max_candidates",),
     layout=("sessions_per_shard", "memory_gb"),

@@ -6,6 +6,7 @@ integers (fixed point), so a sum does not depend on the order in which sessions,
 are done; ties go to the smaller item index.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def covisitation_stage(matrix: Matrix) -> Stage:
     """The stage that builds one matrix; its shards are ranges of items."""
     return Stage(
         write=partial(write_matrix, matrix),
-        version=f"1 {matrix}",
+        version=f"1 {replace(matrix, source='')}",
         shards=_shards,
         layout=("items_per_shard",),
     )

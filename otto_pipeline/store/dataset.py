@@ -127,6 +127,11 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest if manifest.format_version == FORMAT_VERSION else None
 
 
+def discard(folder: Path) -> None:
+    """What an earlier build left in `folder` is no dataset any more."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON, whole or not at all."""
     with atomic(path) as temporary:

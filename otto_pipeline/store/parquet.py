@@ -19,7 +19,8 @@ def write_pieces(path: Path, pieces: Iterable[pl.DataFrame], empty: pl.DataFrame
     with pq.ParquetWriter(path, schema, compression="zstd", **_encodings(schema)) as writer:
         for piece in pieces:
             rows += piece.height
-            writer.write_table(piece.to_arrow())
+            # one row group each, however long: a session never lies in two
+            writer.write_table(piece.to_arrow(), row_group_size=max(1, piece.height))
     return rows
 
 

@@ -106,6 +106,12 @@ def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataF
     assert not table.select(pl.col(pl.Float32).is_nan().any()).sum_horizontal().item()
 
 
+def test_count_beyond_its_type_stays_at_the_largest() -> None:
+    rows = [(0, 1, second, "clicks") for second in range(40_000)]
+    row = row_of(features_of(log_of(frame(*rows)), [0]), 0, 1)
+    assert row["session_events"] == row["own_clicks"] == 2**15 - 1
+
+
 def test_labels_mark_the_candidates_that_they_name() -> None:
     table = features_of(log_of(SHOPPER), [0])
     labels = pl.DataFrame(

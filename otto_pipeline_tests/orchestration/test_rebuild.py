@@ -140,6 +140,36 @@ def test_log_without_test_file_skips_the_submission_lane_and_says_why(
     assert any("no test file" in message for message in messages)
 
 
+def test_log_that_lost_its_test_file_reports_no_submission_of_old(
+    demo: Demo, project: Project, tmp_path: Path
+) -> None:
+    source = demo[0].store / "demo/log/raw/generated"
+    log = tmp_path / "log"
+    log.mkdir()
+    for name in ("train.jsonl", "test.jsonl"):
+        (log / name).write_bytes((source / name).read_bytes())
+    assert project.rebuild("full", OTTO_DATA_DIR=str(log)).success
+    paths = [artifact.path for artifact in ARTIFACTS]
+    assert "submission.csv" in report_text(project.store / "full", paths)
+    (log / "test.jsonl").unlink()
+    assert project.rebuild("full", OTTO_DATA_DIR=str(log)).success
+    text = report_text(project.store / "full", paths)
+    assert "submission.csv" not in text
+    assert "submission/candidates" not in text
+
+
+def test_history_can_be_materialized_alone(demo: Demo) -> None:
+    project, _ = demo
+    result = dg.materialize(
+        [*(defs.assets or [])],
+        selection=dg.AssetSelection.assets("score_history"),
+        instance=project.instance,
+        resources=defs.resources,
+        run_config=project.config(),
+    )
+    assert result.success
+
+
 def test_unknown_partition_and_none_are_refused_with_the_list(project: Project) -> None:
     job = defs.resolve_job_def("rebuild")
     with pytest.raises(dg.DagsterUnknownPartitionError, match="demo, pct1, pct10, full"):

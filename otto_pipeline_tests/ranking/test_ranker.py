@@ -7,10 +7,10 @@ import xgboost as xgb
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.features.table import FEATURE_NAMES
-from otto_pipeline.folds import usable_folds
+from otto_pipeline.folds import row_folds, usable_folds
 from otto_pipeline.ranking import ranker
 from otto_pipeline.ranking.matrix import TrainingData, read_training_data
-from otto_pipeline.ranking.ranker import load_ranker, row_folds
+from otto_pipeline.ranking.ranker import load_ranker
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline_tests.ranking.conftest import SMALL

@@ -36,6 +36,12 @@ def test_pieces_come_back_as_they_were(tmp_path: Path, name: str) -> None:
         assert read.schema == piece.schema
 
 
+def test_long_piece_is_one_row_group(tmp_path: Path) -> None:
+    piece = pl.select(x=pl.int_range(1_100_000))
+    write_pieces(tmp_path / "x", [piece], piece.clear())
+    assert [read.height for read in read_pieces(tmp_path / "x")] == [1_100_000]
+
+
 def test_no_piece_makes_a_file_without_rows(tmp_path: Path) -> None:
     empty = PIECES["text"].clear()
     assert write_pieces(tmp_path / "x", [], empty) == 0
