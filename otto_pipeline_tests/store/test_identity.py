@@ -42,7 +42,9 @@ def test_new_content_at_the_same_place_is_accepted(tmp_path: Path) -> None:
     write_log(tmp_path / "log", {"train.jsonl": LINES})
     claim_store("full", settings_of(tmp_path))
     write_log(tmp_path / "log", {"train.jsonl": OTHER_LINES, "test.jsonl": LINES})
+    before = (settings_of(tmp_path).store_dir / "store.json").read_text()
     claim_store("full", settings_of(tmp_path))
+    assert (settings_of(tmp_path).store_dir / "store.json").read_text() != before
 
 
 def test_log_that_moved_is_accepted_and_its_new_place_remembered(tmp_path: Path) -> None:
@@ -60,7 +62,9 @@ def test_log_that_moved_is_accepted_and_its_new_place_remembered(tmp_path: Path)
 def test_generated_log_lies_in_the_store_of_any_log(tmp_path: Path) -> None:
     write_log(tmp_path / "log", {"train.jsonl": LINES})
     claim_store("full", settings_of(tmp_path))
+    before = (settings_of(tmp_path).store_dir / "store.json").read_text()
     claim_store("demo", settings_of(tmp_path, "not there"))
+    assert (settings_of(tmp_path).store_dir / "store.json").read_text() == before
 
 
 def test_values_without_content_are_the_same_only_if_equal(tmp_path: Path) -> None:

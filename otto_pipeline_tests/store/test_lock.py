@@ -87,6 +87,7 @@ def test_same_process_may_hold_again(tmp_path: Path) -> None:
     hold(tmp_path)
     hold(tmp_path)
     hold(Path(os.path.relpath(tmp_path)))
+    assert f"process {os.getpid()} " in (tmp_path / ".writer").read_text()
 
 
 def test_scales_are_locked_apart(tmp_path: Path) -> None:
