@@ -6,6 +6,7 @@ integers (fixed point), so a sum does not depend on the order in which sessions,
 are done; ties go to the smaller item index.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog, open_event_log
-from otto_pipeline.retrieval.matrices import Matrix
+from otto_pipeline.retrieval.matrices import MATRICES, Matrix
 from otto_pipeline.schemas import COVISITATION
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Figures
@@ -54,6 +55,17 @@ def write_matrix(
     frame = neighbours(log, matrix, first, last, settings.threads)
     frame.write_parquet(path)
     return {"items": frame["aid"].n_unique(), "neighbours": frame.height}
+
+
+def write_matrices(
+    inputs: Inputs, shard: int, settings: Settings, paths: Mapping[str, Path]
+) -> dict[str, Figures]:
+    """Neighbours of the items of one range, in each of the named matrices, in one pass."""
+    named = {matrix.name: matrix for matrix in MATRICES}
+    return {
+        name: write_matrix(named[name], inputs, shard, settings, path)
+        for name, path in paths.items()
+    }
 
 
 def neighbours(log: EventLog, matrix: Matrix, first: int, last: int, threads: int) -> pl.DataFrame:
