@@ -133,6 +133,32 @@ def prepare(scale: str) -> None:
 @main.command()
 @click.argument("scale", type=click.Choice(SCALES))
 @plain_errors
+def ingest(scale: str) -> None:
+    """Read the log alone: build the tables `log/…` of SCALE, or take them as they are."""
+    from otto_pipeline.evaluation.summary import cost_table
+    from otto_pipeline.events.raw import claim_store
+    from otto_pipeline.orchestration.log import LOG_ARTIFACTS
+    from otto_pipeline.store.build import build
+    from otto_pipeline.store.dataset import Dataset
+
+    settings = load_settings()
+    root = settings.store_dir / scale
+    claim_store(scale, settings)
+    for artifact in LOG_ARTIFACTS:
+        inputs = {name: Dataset(root / path) for name, path in artifact.inputs.items()}
+        stage = artifact.stage_for(scale)
+        built = build(root, artifact.path, stage, inputs, settings, partial(click.echo, err=True))
+        click.echo(f"{artifact.path}: {'reused as it is' if built.reused else 'built'}", err=True)
+    click.echo(cost_table(root, [artifact.path for artifact in LOG_ARTIFACTS]))
+    quarantine = Dataset(root / "log/quarantine")
+    lines = quarantine.figures()["lines"]
+    click.echo(f"\nset aside: {quarantine.manifest.rows:,} of {lines:,} lines, {quarantine.folder}")
+    click.echo(f"tables:    {root / 'log'}")
+
+
+@main.command()
+@click.argument("scale", type=click.Choice(SCALES))
+@plain_errors
 def report(scale: str) -> None:
     """Print scores, cost of each step and places of the results of SCALE's latest rebuild."""
     from otto_pipeline.evaluation.summary import report_text

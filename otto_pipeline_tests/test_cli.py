@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -10,6 +11,7 @@ from otto_pipeline.events.generate import generate_log
 from otto_pipeline.events.generator.files import FORMATS
 from otto_pipeline.settings import settings_table
 
+LOG_KINDS = ("train", "test")
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
@@ -78,6 +80,28 @@ def test_prepare_wants_a_log_for_every_scale_but_demo(home: dict[str, str], tmp_
     result = otto("prepare", "full", **home)
     assert result.exit_code == 1
     assert "OTTO_DATA_DIR is not set" in result.output
+
+
+def test_ingest_builds_the_log_says_what_it_set_aside_and_reuses_it(tmp_path: Path) -> None:
+    generate_log(tmp_path, sessions=2000, test_sessions=100, items=300, seed=1)
+    with (tmp_path / "train.jsonl").open("a") as train:
+        train.write("nonsense\n")
+    places = {"OTTO_DATA_DIR": str(tmp_path), "OTTO_STORE_DIR": str(tmp_path / "store")}
+    first, second = otto("ingest", "full", **places), otto("ingest", "full", **places)
+    assert first.exit_code == 0, first.output
+    assert "log/statistics: built" in first.output
+    lines = sum(len((tmp_path / f"{kind}.jsonl").read_bytes().splitlines()) for kind in LOG_KINDS)
+    folder = tmp_path / "store/full/log/quarantine"
+    assert f"set aside: 1 of {lines:,} lines, {folder}" in first.output
+    assert second.output.count("reused as it is") == first.output.count("built") == 7
+    set_aside = pl.read_parquet(folder / "*.parquet").select("file", "line").rows()
+    assert set_aside == [(str(tmp_path / "train.jsonl"), 2001)]
+
+
+def test_ingest_without_a_log_says_what_to_set(tmp_path: Path) -> None:
+    result = otto("ingest", "pct1", OTTO_STORE_DIR=str(tmp_path))
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: OTTO_DATA_DIR is not set")
 
 
 def test_report_of_a_scale_that_was_not_built_says_what_to_do(tmp_path: Path) -> None:
