@@ -37,9 +37,9 @@ ui: install
 	@$(BIN)/otto prepare demo
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
-# STAGE is a module of bench/: demo, log or real_logs
+# STAGE: paths of artifacts or their beginnings, or another benchmark (python -m bench --help)
 bench: install
-	$(BIN)/python -m bench.$(STAGE) $(ARGS)
+	$(BIN)/python -m bench --scale $(SCALE) $(STAGE)
 
 test: install
 	$(BIN)/python -m pytest

@@ -1,19 +1,16 @@
 """Time and memory of `make demo` after installation, into RESULTS.md.
 
-    python -m bench.demo
+    python -m bench demo
 
 The job runs as a user runs it, `dagster job execute` in a process of its own: first on an empty
 store with no compiled kernels, then with them, then again unchanged.
 """
 
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from bench.command import Ran, run
 from bench.results import write_section
 from otto_pipeline.store.dataset import Dataset
 
@@ -24,33 +21,28 @@ COMMAND = [
 ]
 
 
-def run(folder: Path, store: str) -> tuple[float, float]:
-    """Wall and CPU seconds of one rebuild; kernels are cached below `folder`."""
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(folder),
-        "NUMBA_CACHE_DIR": str(folder / "kernels"),
-        "OTTO_STORE_DIR": str(folder / store),
-        "PYTHONWARNINGS": "ignore",
-    }
-    wall, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(COMMAND, env=environment, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - wall, cpu
+def rebuild(folder: Path, store: str) -> Ran:
+    """One rebuild; kernels are cached below `folder`."""
+    return run(
+        *COMMAND,
+        DAGSTER_HOME=str(folder),
+        NUMBA_CACHE_DIR=str(folder / "kernels"),
+        OTTO_STORE_DIR=str(folder / store),
+        PYTHONWARNINGS="ignore",
+    )
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        times = {
-            "empty store, kernels to be compiled": run(folder, "one"),
-            "empty store": run(folder, "two"),
-            "again, unchanged": run(folder, "two"),
+        runs = {
+            "empty store, kernels to be compiled": rebuild(folder, "one"),
+            "empty store": rebuild(folder, "two"),
+            "again, unchanged": rebuild(folder, "two"),
         }
         scores = Dataset(folder / "two/demo/validation/scores").figures()
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    rows = [f"| {what} | {wall:.1f} | {cpu:.1f} |" for what, (wall, cpu) in times.items()]
+    peak = max(ran.peak_bytes for ran in runs.values()) / 2**20
+    rows = [f"| {what} | {ran.seconds:.1f} | {ran.cpu_seconds:.1f} |" for what, ran in runs.items()]
     text = [
         "| `dagster job execute`, scale `demo` | wall s | CPU s |",
         "|---|---|---|",
@@ -58,8 +50,4 @@ def main() -> None:
         "",
         f"Largest resident memory {peak:,.0f} MB; weighted recall@20 {scores['total']:.4f}.",
     ]
-    write_section("Demo", "python -m bench.demo", "\n".join(text))
-
-
-if __name__ == "__main__":
-    main()
+    write_section("Demo", "python -m bench demo", "\n".join(text))

@@ -1,12 +1,11 @@
 """Recall@20 on real logs, over several cut seeds, into RESULTS.md.
 
-    python -m bench.real_logs ../shared/data
+    python -m bench real_logs ../shared/data
 
 Every log is rebuilt from its JSONL through its validation scores once for each seed. A session's
 hits and labels are summed over the seeds; intervals resample sessions.
 """
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.results import write_section
+from bench.stage import build_artifact
 from otto_pipeline.evaluation.bootstrap import intervals
 from otto_pipeline.evaluation.official import official_score
 from otto_pipeline.evaluation.recall import hits_by_system
@@ -23,7 +23,6 @@ from otto_pipeline.metrics import count_hits, recalls, scores
 from otto_pipeline.orchestration.assets import ARTIFACTS
 from otto_pipeline.schemas import TYPES
 from otto_pipeline.settings import load_settings
-from otto_pipeline.store.build import build
 from otto_pipeline.store.dataset import Dataset
 
 VALIDATION_DAYS = {
@@ -47,12 +46,10 @@ def rebuild(log: Path, days: str, seed: int, store: Path, submission: bool = Fal
             "OTTO_VALIDATION_DAYS": days,
         }
     )
-    root = store / "full"
     for artifact in ARTIFACTS:
         if submission or not artifact.path.startswith("submission/"):
-            inputs = {name: Dataset(root / path) for name, path in artifact.inputs.items()}
-            build(root, artifact.path, artifact.stage_for("full"), inputs, settings, lambda _: None)
-    return root
+            build_artifact(artifact, "full", settings)
+    return store / "full"
 
 
 def by_session(root: Path) -> dict[str, pl.DataFrame]:
@@ -111,23 +108,19 @@ def _listed(seeds: list[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder of the logs, one folder each")
-    data = parser.parse_args().data
+def main(data: str) -> None:
+    """`data` is the folder of the logs, one folder each."""
     text = [
         "Cut seeds 1–5 pooled: a session's hits and labels are summed over the seeds, 95 % "
         "intervals by resampling sessions. Out-of-fold where a type has a ranker. "
         "`candidates: x` is what source x has in the shortlist of 100."
     ]
     for name, days in VALIDATION_DAYS.items():
-        table, notes = measure(data / name / f"{name}.jsonl.gz", days)
+        table, notes = measure(Path(data) / name / f"{name}.jsonl.gz", days)
         noted = "\n".join(f"- {note} (seeds {_listed(seeds)})" for note, seeds in notes.items())
         text.append(f"### {name}, validation window {days} days\n\n{table}\n\n{noted}".strip())
     text.append("### A log split outside, and its submission")
-    text.append(submit(data / SUBMITTED / f"{SUBMITTED}.jsonl.gz", VALIDATION_DAYS[SUBMITTED]))
-    write_section("Real logs", "python -m bench.real_logs ../shared/data", "\n\n".join(text))
-
-
-if __name__ == "__main__":
-    main()
+    text.append(
+        submit(Path(data) / SUBMITTED / f"{SUBMITTED}.jsonl.gz", VALIDATION_DAYS[SUBMITTED])
+    )
+    write_section("Real logs", "python -m bench real_logs ../shared/data", "\n\n".join(text))

@@ -1,0 +1,39 @@
+"""Measure stages, or run one of the other benchmarks.
+
+python -m bench --scale pct10 log validation/events
+python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER
+"""
+
+import argparse
+
+from bench import bad_lines, demo, difficulty, generate, harness, real_logs, reopen
+from otto_pipeline.settings import SCALES
+
+OTHERS = {
+    "generate": generate.main,
+    "bad_lines": bad_lines.main,
+    "reopen": reopen.main,
+    "difficulty": difficulty.main,
+    "demo": demo.main,
+    "real_logs": real_logs.main,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--scale", choices=SCALES[1:], default="full")
+    parser.add_argument("stage", nargs="+", help="an artifact's path, its beginning, or as above")
+    options = parser.parse_args()
+    name, *arguments = options.stage
+    if name in OTHERS:
+        OTHERS[name](*arguments)
+    else:
+        harness.bench(options.stage, options.scale)
+
+
+if __name__ == "__main__":
+    main()
