@@ -6,11 +6,16 @@ the validation lane. Only where a session is cut differs: the command draws as t
 does, the lane from a hash of the session id, so that its cut does not depend on the log's order.
 """
 
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from otto_pipeline.compute.threads import map_ahead
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.schemas import EVENT_TYPE, EVENTS, KNOWN_ITEMS, LABELS, LANE_SESSIONS
 from otto_pipeline.settings import Settings
@@ -104,9 +109,10 @@ def write_known_items(inputs: Inputs, _shard: int, settings: Settings, path: Pat
     """Items of the sessions in the training part, after they are trimmed."""
     moment = _moment(inputs, settings)
     known = np.zeros(inputs["items"].manifest.rows, dtype=bool)
-    for file in inputs["events"].files[: _train_shards(inputs, settings)]:
-        for events in read_pieces(file):
-            known[train_part(events, moment)["aid"].to_numpy()] = True
+    files = inputs["events"].files[: _train_shards(inputs, settings)]
+    pieces = chain.from_iterable(map(read_pieces, files))
+    for events in map_ahead(partial(train_part, moment=moment), pieces, settings.threads):
+        known[events["aid"].to_numpy()] = True
     frame = pl.DataFrame(
         {"aid": np.flatnonzero(known).astype(np.int32)}, KNOWN_ITEMS.empty().schema
     )
@@ -116,35 +122,51 @@ def write_known_items(inputs: Inputs, _shard: int, settings: Settings, path: Pat
 
 def write_visible(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Events that the validation lane sees: the training part, and query sessions' beginnings."""
-    moment = _moment(inputs, settings)
-    visible = (
-        pl.concat(
-            [train_part(events, moment), _cut_queries(inputs, shard, settings, events)[0]]
-        ).sort("session", maintain_order=True)
-        for events in read_pieces(inputs["events"].files[shard])
-    )
-    return {"events": write_pieces(path, visible, EVENTS.empty()), "is_test": False}
+    queries = _queries_of(inputs, shard, settings)
+
+    def seen(events: pl.DataFrame) -> pl.DataFrame:
+        parts = [train_part(events, queries.moment), queries.cut(events)[0]]
+        return pl.concat(parts).sort("session", maintain_order=True)
+
+    pieces = map_ahead(seen, read_pieces(inputs["events"].files[shard]), settings.threads)
+    return {"events": write_pieces(path, pieces, EVENTS.empty()), "is_test": False}
 
 
 def write_labels(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """What the query sessions do after their cut."""
-    zero = _item_zero(inputs)
-    labels = (
-        labels_of(_cut_queries(inputs, shard, settings, events)[1], "aid", zero)
-        for events in read_pieces(inputs["events"].files[shard])
-    )
-    return {"labels": write_pieces(path, labels, LABELS.empty())}
+    queries, zero = _queries_of(inputs, shard, settings), _item_zero(inputs)
+
+    def labels(events: pl.DataFrame) -> pl.DataFrame:
+        return labels_of(queries.cut(events)[1], "aid", zero)
+
+    pieces = map_ahead(labels, read_pieces(inputs["events"].files[shard]), settings.threads)
+    return {"labels": write_pieces(path, pieces, LABELS.empty())}
 
 
-def _cut_queries(
-    inputs: Inputs, shard: int, settings: Settings, events: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Visible and future events of the query sessions of one piece of a shard."""
-    known = inputs["known_items"].read("aid")["aid"]
-    queries = keep_known(
-        test_part(events, _moment(inputs, settings)), pl.col("aid").is_in(known.implode())
-    )
-    return cut(queries, hashed_cuts(queries, inputs["sessions"].read_shard(shard), settings.seed))
+@dataclass(frozen=True)
+class _Queries:
+    """What decides the query sessions of one shard and their cuts.
+
+    `known[aid]` says whether an item is known; `sessions` are those of the shard.
+    """
+
+    moment: int
+    known: NDArray[np.bool_]
+    sessions: pl.DataFrame
+    seed: int
+
+    def cut(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Visible and future events of the query sessions among whole sessions."""
+        late = test_part(events, self.moment)
+        queries = keep_known(late, pl.lit(pl.Series(self.known[late["aid"].to_numpy()])))
+        return cut(queries, hashed_cuts(queries, self.sessions, self.seed))
+
+
+def _queries_of(inputs: Inputs, shard: int, settings: Settings) -> _Queries:
+    known = np.zeros(inputs["items"].manifest.rows, dtype=bool)
+    known[inputs["known_items"].read("aid")["aid"].to_numpy()] = True
+    sessions = inputs["sessions"].read_shard(shard)
+    return _Queries(_moment(inputs, settings), known, sessions, settings.seed)
 
 
 def hashed_cuts(events: pl.DataFrame, sessions: pl.DataFrame, seed: int) -> pl.DataFrame:

@@ -37,13 +37,14 @@ def reasons(made: Artifacts) -> list[str]:
 # --- dense ids and order
 
 
-def test_items_are_numbered_in_the_order_of_their_ids(tmp_path: Path) -> None:
+@pytest.mark.parametrize("largest", [12, 2**62])  # with few gaps between ids, and with many
+def test_items_are_numbered_in_the_order_of_their_ids(tmp_path: Path, largest: int) -> None:
     lines = [
         log_line(9, [(10, 50, "clicks"), (-3, 60, "carts")]),
-        log_line(4, [(2**62, 40, "orders"), (10, 45, "clicks")]),
+        log_line(4, [(largest, 40, "orders"), (10, 45, "clicks")]),
     ]
     made = build_log(tmp_path, lines)
-    assert made["log/items"].read().rows() == [(0, -3, 60), (1, 10, 45), (2, 2**62, 40)]
+    assert made["log/items"].read().rows() == [(0, -3, 60), (1, 10, 45), (2, largest, 40)]
     assert made["log/events"].read().rows() == [
         (0, 1, 50, "clicks"),
         (0, 0, 60, "carts"),
