@@ -10,7 +10,7 @@ from otto_pipeline.settings import load_settings
 _settings = load_settings()
 os.environ.setdefault("POLARS_MAX_THREADS", str(_settings.threads))
 
-from otto_pipeline.orchestration.assets import ARTIFACTS, asset_of  # noqa: E402
+from otto_pipeline.orchestration.assets import ARTIFACTS, steps  # noqa: E402
 from otto_pipeline.orchestration.checks import schema_check, submission_check  # noqa: E402
 from otto_pipeline.orchestration.jobs import rebuild, weekly_rebuild  # noqa: E402
 from otto_pipeline.orchestration.log import source  # noqa: E402
@@ -22,7 +22,7 @@ from otto_pipeline.orchestration.store_resource import StoreResource  # noqa: E4
 from otto_pipeline.orchestration.submission import SUBMISSION_FILE  # noqa: E402
 
 defs = dg.Definitions(
-    assets=[source, *(asset_of(artifact, _settings) for artifact in ARTIFACTS), score_history],
+    assets=[source, *steps(ARTIFACTS, _settings), score_history],
     asset_checks=[
         *(schema_check(artifact) for artifact in ARTIFACTS),
         submission_check(SUBMISSION_FILE),

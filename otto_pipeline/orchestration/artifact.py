@@ -9,7 +9,7 @@ import polars as pl
 
 from otto_pipeline.schemas import Table
 from otto_pipeline.store.dataset import Dataset
-from otto_pipeline.store.stage import Stage
+from otto_pipeline.store.stage import Stage, WriteTogether
 
 OWNERS = ["team:recsys"]
 
@@ -25,13 +25,21 @@ def no_metadata(_dataset: Dataset) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Artifacts with the same inputs that one step makes in one pass, by `write`."""
+
+    name: str
+    write: WriteTogether
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What there is to know of an artifact.
 
     `path` is its asset key and its folder in the store, `inputs` are the paths of what its stage
     reads, by the stage's name for it. `stage` may depend on the scale. `frames` reads its content
     as tables for the check. `skip` says why the artifact, and all that is made from it, is not
-    made; None where it is.
+    made; None where it is. The artifacts of one `batch` are made together.
     """
 
     path: str
@@ -44,11 +52,17 @@ class Artifact:
     frames: Callable[[Dataset], Iterable[pl.LazyFrame]] = parquet_frames
     metadata: Callable[[Dataset], dict[str, Any]] = no_metadata
     skip: Callable[[Mapping[str, Dataset]], str | None] | None = None
+    batch: Batch | None = None
 
     @property
     def key(self) -> dg.AssetKey:
         """Its asset key."""
         return dg.AssetKey(self.path.split("/"))
+
+    @property
+    def step(self) -> str:
+        """Name of the step that makes it."""
+        return (self.batch.name if self.batch else self.path).replace("/", "__")
 
     def stage_for(self, scale: str) -> Stage:
         """Its stage at a scale."""

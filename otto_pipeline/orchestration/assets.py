@@ -1,6 +1,6 @@
 """Artifacts → assets: all of them, and the two lanes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
@@ -53,26 +53,42 @@ ARTIFACTS = _in_order(
 """Every artifact, in an order in which they can be made."""
 
 
-def asset_of(artifact: Artifact, settings: Settings) -> dg.AssetsDefinition:
-    """The asset that builds an artifact."""
+def steps(artifacts: Sequence[Artifact], settings: Settings) -> list[dg.AssetsDefinition]:
+    """The steps that build artifacts: one each, or one for all of a batch."""
+    names = dict.fromkeys(artifact.step for artifact in artifacts)
+    return [
+        _step(name, [artifact for artifact in artifacts if artifact.step == name], settings)
+        for name in names
+    ]
+
+
+def _step(name: str, artifacts: Sequence[Artifact], settings: Settings) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=name,
+        specs=[_spec(artifact, settings) for artifact in artifacts],
+        partitions_def=SCALE_PARTITIONS,
+        can_subset=len(artifacts) > 1,
+    )
+    def build(
+        context: dg.AssetExecutionContext, store: StoreResource
+    ) -> Iterator[dg.MaterializeResult]:
+        selected = context.selected_asset_keys
+        yield from store.materialize(context, [a for a in artifacts if a.key in selected])
+
+    return build
+
+
+def _spec(artifact: Artifact, settings: Settings) -> dg.AssetSpec:
     deps = [dg.AssetKey(path.split("/")) for path in artifact.inputs.values()]
     if artifact.path == "log/raw":
         deps = [dg.AssetKey(["log", "source"])]
-
-    @dg.asset(
-        key=artifact.key,
+    return dg.AssetSpec(
+        artifact.key,
         deps=deps,
-        partitions_def=SCALE_PARTITIONS,
         group_name=artifact.group,
         kinds=set(artifact.kinds),
         owners=OWNERS,
         code_version=artifact.stage_for("full").code_version(settings),
         description=artifact.description,
-        output_required=artifact.skip is None,
+        skippable=artifact.skip is not None,
     )
-    def build(
-        context: dg.AssetExecutionContext, store: StoreResource
-    ) -> Iterator[dg.MaterializeResult]:
-        yield from store.materialize(context, artifact)
-
-    return build

@@ -6,10 +6,10 @@ them but what they are given.
 
 from otto_pipeline.events import event_log
 from otto_pipeline.features import table
-from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.orchestration.artifact import Artifact, Batch
 from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
 from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
-from otto_pipeline.retrieval.covisitation import covisitation_stage
+from otto_pipeline.retrieval.covisitation import covisitation_stage, write_matrices
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.popularity import POPULARITY_STAGE
 from otto_pipeline.retrieval.sources import CANDIDATES
@@ -27,6 +27,7 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
     group = name
     features = table.VALIDATION_FEATURES if labels else table.SUBMISSION_FEATURES
     matrices = {matrix.name: f"{name}/covisitation/{matrix.name}" for matrix in MATRICES}
+    in_one_pass = Batch(f"{name}/covisitation", write_matrices)
     log = {"event_log": f"{name}/event_log"}
     sessions = {"sessions": f"{name}/sessions"}
     popularity = {"popularity": f"{name}/popularity"}
@@ -60,6 +61,7 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
                 f"each item in the same session. {matrix.source}.",
                 log,
                 kinds=KERNEL,
+                batch=in_one_pass,
             )
             for matrix in MATRICES
         ),

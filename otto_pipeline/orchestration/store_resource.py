@@ -1,7 +1,7 @@
 """The store as a Dagster resource: builds artifacts, and turns what they hold into metadata."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from otto_pipeline.orchestration.artifact import Artifact
 from otto_pipeline.orchestration.scales import scale_of
 from otto_pipeline.schemas import Table
 from otto_pipeline.settings import Settings, SettingsError, load_settings
-from otto_pipeline.store.build import Built, build
+from otto_pipeline.store.build import Built, build, build_together
 from otto_pipeline.store.dataset import Dataset, discard
 from otto_pipeline.store.errors import StoreError
 from otto_pipeline.submission.submission import SubmissionError
@@ -46,32 +46,39 @@ class StoreResource(dg.ConfigurableResource):
         return {name: self.dataset(scale, path) for name, path in artifact.inputs.items()}
 
     def materialize(
-        self, context: dg.AssetExecutionContext, artifact: Artifact
+        self, context: dg.AssetExecutionContext, artifacts: Sequence[Artifact]
     ) -> Iterator[dg.MaterializeResult]:
-        """Build an artifact; yields nothing where it is skipped."""
+        """Build one artifact or several of a batch; yields nothing for what is skipped."""
         scale = scale_of(context)
         with plain_failures():
-            inputs = self.inputs(artifact, scale)
-            reason = artifact.skip(inputs) if artifact.skip else None
-            if reason:
-                context.log.warning(f"{artifact.path} is skipped: {reason}")
-                discard(self.root(scale) / artifact.path)
+            wanted = [artifact for artifact in artifacts if not self._skipped(context, artifact)]
+            if not wanted:
                 return
-            settings = self.settings()
-            claim_store(scale, settings)
-            built = build(
-                self.root(scale),
-                artifact.path,
-                artifact.stage_for(scale),
-                inputs,
-                settings,
-                context.log.info,
-            )
-            context.log.info(_summary(artifact.path, built))
-            yield dg.MaterializeResult(
-                metadata=_metadata(artifact, built),
-                data_version=dg.DataVersion(built.dataset.fingerprint),
-            )
+            claim_store(scale, self.settings())
+            built = self._build(wanted, scale, context.log.info)
+            for artifact in wanted:
+                context.log.info(_summary(artifact.path, built[artifact.path]))
+                yield _result(artifact, built[artifact.path])
+
+    def _skipped(self, context: dg.AssetExecutionContext, artifact: Artifact) -> bool:
+        """Whether there is a reason not to make it; then what an earlier run made is dropped."""
+        scale = scale_of(context)
+        reason = artifact.skip(self.inputs(artifact, scale)) if artifact.skip else None
+        if reason:
+            context.log.warning(f"{artifact.path} is skipped: {reason}")
+            discard(self.root(scale) / artifact.path)
+        return bool(reason)
+
+    def _build(
+        self, artifacts: Sequence[Artifact], scale: str, log: Callable[[str], None]
+    ) -> dict[str, Built]:
+        first = artifacts[0]
+        root, inputs, settings = self.root(scale), self.inputs(first, scale), self.settings()
+        if first.batch is None:
+            stage = first.stage_for(scale)
+            return {first.path: build(root, first.path, stage, inputs, settings, log)}
+        stages = {artifact.path: artifact.stage_for(scale) for artifact in artifacts}
+        return build_together(root, stages, first.batch.write, inputs, settings, log)
 
 
 @contextmanager
@@ -97,6 +104,14 @@ def table_schema(table: Table) -> dg.TableSchema:
             )
             for column in table.columns
         ]
+    )
+
+
+def _result(artifact: Artifact, built: Built) -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        asset_key=artifact.key,
+        metadata=_metadata(artifact, built),
+        data_version=dg.DataVersion(built.dataset.fingerprint),
     )
 
 

@@ -1,34 +1,22 @@
-"""Building a dataset: reuse it if it is what would be made, else continue or begin."""
+"""Building datasets: reuse one if it is what would be made, else continue or begin."""
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from os.path import commonpath
 from pathlib import Path
 
-import msgspec
-import polars as pl
-import pyarrow.parquet as pq
-
-from otto_pipeline.compute.local import Done, map_shards
+from otto_pipeline.compute.local import map_shards
 from otto_pipeline.settings import Settings
-from otto_pipeline.store.dataset import (
-    FORMAT_VERSION,
-    MANIFEST,
-    Dataset,
-    Figures,
-    Manifest,
-    Receipt,
-    read_manifest,
-    write_json,
-)
-from otto_pipeline.store.files import atomic, content_hash, writing
+from otto_pipeline.store.dataset import Dataset, Figures
+from otto_pipeline.store.files import atomic
 from otto_pipeline.store.lock import hold
 from otto_pipeline.store.progress import Progress
-from otto_pipeline.store.stage import Inputs, Stage
+from otto_pipeline.store.stage import Inputs, Stage, WriteTogether
+from otto_pipeline.store.unfinished import Unfinished
 
-BUILDING = "building.json"
-RECEIPT = ".receipt.json"
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -37,20 +25,11 @@ class Built:
 
     dataset: Dataset
     written: int
-
-    @property
-    def reused(self) -> bool:
-        """Nothing had to be done."""
-        return self.written == 0
+    reused: bool
 
 
 def build(
-    root: Path,
-    artifact: str,
-    stage: Stage,
-    inputs: Inputs,
-    settings: Settings,
-    log: Callable[[str], None],
+    root: Path, artifact: str, stage: Stage, inputs: Inputs, settings: Settings, log: Log
 ) -> Built:
     """Make `root/artifact` what `stage` makes of `inputs`.
 
@@ -61,111 +40,97 @@ def build(
     Raises:
         StoreError: the store cannot be written, or another process is writing.
     """
-    folder = root / artifact
-    fingerprint = stage.fingerprint(artifact, inputs, settings)
-    manifest = read_manifest(folder)
-    if manifest is not None and manifest.fingerprint == fingerprint and _whole(folder, manifest):
-        return Built(Dataset(folder), written=0)
+    write = partial(_write_alone, stage)
+    return build_together(root, {artifact: stage}, write, inputs, settings, log)[artifact]
 
-    hold(root)
-    stamp = stage.stamp(fingerprint, inputs, settings)
-    receipts = _begin(folder, stamp)
-    missing = [shard for shard in range(stamp["shards"]) if shard not in receipts]
-    if receipts:
-        log(f"{artifact}: continues, {len(receipts)} of {stamp['shards']} shards are there")
-    progress = Progress(artifact, total=len(missing), log=log)
-    write = partial(_write_shard, stage, inputs, settings, folder)
-    for done in map_shards(write, missing):
-        receipts[done.shard] = _receive(folder, stage, done)
+
+def build_together(
+    root: Path,
+    stages: Mapping[str, Stage],
+    write: WriteTogether,
+    inputs: Inputs,
+    settings: Settings,
+    log: Log,
+) -> dict[str, Built]:
+    """Make several datasets, each as `build` would, of the same inputs in one pass.
+
+    `stages` are theirs by artifact; `write` writes one shard of some of them at once. A dataset
+    that is complete takes no part, and each shard is written for those that lack it. Its time is
+    shared out evenly among these, so that the seconds of all receipts add up to the time taken.
+
+    Raises:
+        StoreError: the store cannot be written, or another process is writing.
+    """
+    members = [
+        Unfinished(root, artifact, stage, inputs, settings) for artifact, stage in stages.items()
+    ]
+    lacking = [member for member in members if not member.is_there()]
+    if lacking:
+        hold(root)
+        _make(lacking, write, inputs, settings, log)
+    return {
+        member.artifact: Built(Dataset(member.folder), member.written, member not in lacking)
+        for member in members
+    }
+
+
+def _make(
+    members: Sequence[Unfinished],
+    write: WriteTogether,
+    inputs: Inputs,
+    settings: Settings,
+    log: Log,
+) -> None:
+    for member in members:
+        _begin(member, log)
+    lacking = _lacking(members)
+    paths = {
+        shard: {member.name: member.file(shard) for member in some}
+        for shard, some in lacking.items()
+    }
+    name = commonpath([member.artifact for member in members])
+    progress = Progress(name, total=len(lacking), log=log)
+    write_shard = partial(_write_shard, write, inputs, settings, paths)
+    for done in map_shards(write_shard, sorted(lacking)):
+        some = lacking[done.shard]
+        for member in some:
+            figures = done.result[member.name]
+            member.receive(done.shard, figures, done.seconds / len(some), done.peak_bytes)
         progress.advance()
-    _finish(folder, artifact, stage, inputs, settings, fingerprint, receipts)
-    return Built(Dataset(folder), written=max(1, len(missing)))
+    for member in members:
+        member.finish()
 
 
-def _begin(folder: Path, stamp: dict[str, object]) -> dict[int, Receipt]:
-    """Receipts of the shards that a build with the same stamp left; an empty folder otherwise."""
-    mark = folder / BUILDING
-    if mark.exists() and msgspec.json.decode(mark.read_bytes()) == stamp:
-        found = [
-            msgspec.json.decode(path.read_bytes(), type=Receipt)
-            for path in folder.glob(f"*{RECEIPT}")
-        ]
-        return {receipt.shard: receipt for receipt in found if _is_there(folder, receipt)}
-    with writing(folder):
-        (folder / MANIFEST).unlink(missing_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-    write_json(mark, stamp)
-    return {}
+def _begin(member: Unfinished, log: Log) -> None:
+    member.begin()
+    if member.receipts:
+        there = len(member.receipts)
+        log(f"{member.artifact}: continues, {there} of {member.shards} shards are there")
 
 
-def _whole(folder: Path, manifest: Manifest) -> bool:
-    return all(_is_there(folder, receipt) for receipt in manifest.shards)
-
-
-def _is_there(folder: Path, receipt: Receipt) -> bool:
-    """Whether a finished shard is still there in its full length."""
-    path = folder / receipt.file
-    return path.exists() and path.stat().st_size == receipt.bytes
+def _lacking(members: Sequence[Unfinished]) -> dict[int, list[Unfinished]]:
+    """Who lacks it, for each shard that is to be written."""
+    lacking: dict[int, list[Unfinished]] = {}
+    for member in members:
+        for shard in member.missing():
+            lacking.setdefault(shard, []).append(member)
+    return lacking
 
 
 def _write_shard(
-    stage: Stage, inputs: Inputs, settings: Settings, folder: Path, shard: int
-) -> Figures:
-    with atomic(_shard_file(folder, stage, shard)) as temporary:
-        return stage.write(inputs, shard, settings, temporary)
-
-
-def _receive(folder: Path, stage: Stage, done: Done[Figures]) -> Receipt:
-    path = _shard_file(folder, stage, done.shard)
-    receipt = Receipt(
-        shard=done.shard,
-        file=path.name,
-        rows=pq.read_metadata(path).num_rows if stage.is_parquet else 0,
-        bytes=path.stat().st_size,
-        hash=content_hash(path),
-        seconds=round(done.seconds, 3),
-        peak_bytes=done.peak_bytes,
-        figures=done.result,
-    )
-    write_json(folder / f"{path.name}{RECEIPT}", receipt)
-    return receipt
-
-
-def _finish(
-    folder: Path,
-    artifact: str,
-    stage: Stage,
+    write: WriteTogether,
     inputs: Inputs,
     settings: Settings,
-    fingerprint: str,
-    receipts: dict[int, Receipt],
-) -> None:
-    shards = [receipts[shard] for shard in sorted(receipts)]
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        artifact=artifact,
-        fingerprint=fingerprint,
-        stage_version=stage.version,
-        settings=stage.values(settings),
-        inputs={name: data.fingerprint for name, data in inputs.items()},
-        columns=_columns(folder, stage, shards),
-        rows=sum(receipt.rows for receipt in shards),
-        shards=shards,
-    )
-    write_json(folder / MANIFEST, manifest)
-    for receipt_file in folder.glob(f"*{RECEIPT}"):
-        receipt_file.unlink()
-    (folder / BUILDING).unlink()
+    paths: Mapping[int, Mapping[str, Path]],
+    shard: int,
+) -> Mapping[str, Figures]:
+    with ExitStack() as files:
+        temporary = {name: files.enter_context(atomic(path)) for name, path in paths[shard].items()}
+        return write(inputs, shard, settings, temporary)
 
 
-def _columns(folder: Path, stage: Stage, shards: list[Receipt]) -> dict[str, str]:
-    if not stage.is_parquet or not shards:
-        return {}
-    schema = pl.read_parquet_schema(folder / shards[0].file)
-    return {name: str(dtype) for name, dtype in schema.items()}
-
-
-def _shard_file(folder: Path, stage: Stage, shard: int) -> Path:
-    return folder / stage.file.format(shard=shard)
+def _write_alone(
+    stage: Stage, inputs: Inputs, shard: int, settings: Settings, paths: Mapping[str, Path]
+) -> dict[str, Figures]:
+    """The pass over one dataset."""
+    return {name: stage.write(inputs, shard, settings, path) for name, path in paths.items()}

@@ -14,6 +14,10 @@ from otto_pipeline.store.files import text_hash
 Inputs = Mapping[str, Dataset]
 """The datasets that a stage reads, by the name under which it knows them."""
 
+WriteTogether = Callable[[Inputs, int, Settings, Mapping[str, Path]], Mapping[str, Figures]]
+"""Writes one shard of several artifacts in one go: (inputs, shard, settings, path by name) →
+figures by name. A name is the last part of an artifact's path."""
+
 
 def one_shard(_inputs: Inputs, _settings: Settings) -> int:
     """Shard count of a stage that is not cut."""

@@ -27,6 +27,18 @@ class Project:
             raise_on_error=False,
         )
 
+    def materialize(self, scale: str, *paths: str) -> dg.ExecuteInProcessResult:
+        """Materialize the assets of these paths alone, with their checks."""
+        return dg.materialize(
+            [*(defs.assets or []), *(defs.asset_checks or [])],
+            selection=dg.AssetSelection.assets(*(path.split("/") for path in paths)),
+            partition_key=scale,
+            instance=self.instance,
+            resources=defs.resources,
+            run_config=self.config(),
+            raise_on_error=False,
+        )
+
     def config(self, **environment: str) -> dict[str, Any]:
         """Run configuration: this store, and settings over those of the environment."""
         environment = {"OTTO_STORE_DIR": str(self.store), **DEMO, **environment}

@@ -7,6 +7,7 @@ import dagster as dg
 from otto_pipeline.definitions import defs
 from otto_pipeline.orchestration.assets import ARTIFACTS
 from otto_pipeline.orchestration.jobs import weekly_rebuild
+from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.schemas import SCORE_HISTORY
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
@@ -22,6 +23,7 @@ def graph() -> dict:
             "deps": sorted(dep.to_user_string() for dep in assets.get(key).parent_keys),
             "checks": sorted(check.name for check in assets.get(key).check_keys),
             "partitioned": assets.get(key).is_partitioned,
+            "step": assets.get(key).assets_def.op.name,
         }
         for key in sorted(assets.get_all_asset_keys())
     }
@@ -57,6 +59,17 @@ def test_lanes_are_the_same_chain() -> None:
             for lane in ("validation", "submission")
         )
         assert mine == other
+
+
+def test_matrices_of_a_lane_are_one_step_and_all_else_is_a_step_of_its_own() -> None:
+    members: dict[str, set[str]] = {}
+    for key, node in graph()["assets"].items():
+        members.setdefault(node["step"], set()).add(key)
+    joint = {step: keys for step, keys in members.items() if len(keys) > 1}
+    assert joint == {
+        f"{lane}__covisitation": {f"{lane}/covisitation/{matrix.name}" for matrix in MATRICES}
+        for lane in ("validation", "submission")
+    }
 
 
 def test_every_asset_says_what_it_is() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from otto_pipeline.orchestration.assets import ARTIFACTS
 from otto_pipeline.settings import SCALES, Settings
-from otto_pipeline.store.build import BUILDING, RECEIPT
 from otto_pipeline.store.dataset import MANIFEST, Dataset
 from otto_pipeline.store.errors import StoreError
+from otto_pipeline.store.unfinished import BUILDING, RECEIPT
 from otto_pipeline_tests.building import dataset_of
 from otto_pipeline_tests.store.numbers import TOTAL, Numbers, PowerCutError, contents
 
