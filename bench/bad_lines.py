@@ -15,7 +15,7 @@ from bench.command import run
 from bench.generate import DATA, OTTO
 from bench.harness import costs
 from bench.results import write_section
-from bench.stage import BY_PATH
+from bench.stage import STEPS
 from otto_pipeline.events.generate import default_items, generate_log
 from otto_pipeline.settings import load_settings
 from otto_pipeline.store.dataset import Dataset
@@ -23,7 +23,7 @@ from otto_pipeline.store.dataset import Dataset
 SESSIONS = 1_090_000
 EVERY = 10_000
 TURNS = 3
-STEPS = [path for path in BY_PATH if path.startswith("log/")]
+INGEST = [step for step in STEPS if step.startswith("log/")]
 
 DAMAGES: tuple[Callable[[bytes], bytes], ...] = (
     lambda line: line[: len(line) // 2] + b"\n",
@@ -49,7 +49,7 @@ def spoil(log: Path, spoilt: Path) -> list[int]:
 def ingest(log: Path) -> dict[str, float]:
     """Seconds of each step from the raw log to its statistics."""
     environment = {"OTTO_DATA_DIR": str(log), "OTTO_STORE_DIR": str(log / "store")}
-    return {path: cost.seconds for path, cost in costs(STEPS, "full", environment)}
+    return {path: cost.seconds for path, cost in costs(INGEST, "full", environment)}
 
 
 def validate(log: Path) -> str:
@@ -89,8 +89,8 @@ def main() -> None:
         "",
         "| step | clean | with bad lines | more |",
         "|---|---|---|---|",
-        *(_row(path, [path], turns) for path in STEPS),
-        _row("all", STEPS, turns),
+        *(_row(path, [path], turns) for path in INGEST),
+        _row("all", INGEST, turns),
         "",
         looked,
     ]

@@ -2,7 +2,6 @@
 RESULTS.md beside each other, with their growth.
 """
 
-import math
 import time
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import msgspec
 import numpy as np
 
 from bench.results import machine, write_section
-from bench.stage import BY_PATH, Cost
+from bench.stage import STEPS, Cost
 from otto_pipeline.settings import SCALES
 from otto_pipeline.store.dataset import write_json
 
@@ -39,8 +38,8 @@ def record(stage: str, scale: str, cost: Cost) -> None:
     """Keep a measurement in the place of the one before."""
     new = Measurement(stage, scale, time.strftime("%Y-%m-%d"), machine(), cost)
     kept = read() | {(stage, scale): new}
-    order = {key: (_place(key[0]), SCALES.index(key[1])) for key in kept}
-    write_json(FILE, [kept[key] for key in sorted(kept, key=order.__getitem__)])
+    places = [(step, scale) for step in STEPS for scale in SCALES]
+    write_json(FILE, [kept[place] for place in places if place in kept])
 
 
 def write_results() -> None:
@@ -53,7 +52,7 @@ def write_results() -> None:
     }
     stages = dict.fromkeys(stage for stage, scale in measured if scale in events)
     heads = [f"{scale}: {count / 1e6:,.1f} M events" for scale, count in events.items()]
-    rows = [_row(stage, measured, events) for stage in stages if stage in BY_PATH]
+    rows = [_row(stage, measured, events) for stage in stages]
     text = [
         "Cells: wall s (CPU s) · peak MB · MB on disk; each in a process of its own, whose 0.3 GB "
         "of interpreter and libraries, and mapped files, count. Growth: exponent of wall time and "
@@ -95,10 +94,6 @@ def _growth(points: list[tuple[int, float]]) -> str:
         return ""
     x, y = np.log([(x, max(y, 0.01)) for x, y in points]).T
     return f"{np.polyfit(x, y, 1)[0]:.2f}"
-
-
-def _place(stage: str) -> float:
-    return list(BY_PATH).index(stage) if stage in BY_PATH else math.inf
 
 
 def _wheres(measured: dict[tuple[str, str], Measurement]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.results import write_section
-from bench.stage import build_artifact
+from bench.stage import STEPS, build_step
 from otto_pipeline.evaluation.bootstrap import intervals
 from otto_pipeline.evaluation.official import official_score
 from otto_pipeline.evaluation.recall import hits_by_system
@@ -46,9 +46,9 @@ def rebuild(log: Path, days: str, seed: int, store: Path, submission: bool = Fal
             "OTTO_VALIDATION_DAYS": days,
         }
     )
-    for artifact in ARTIFACTS:
-        if submission or not artifact.path.startswith("submission/"):
-            build_artifact(artifact, "full", settings)
+    for name, artifacts in STEPS.items():
+        if submission or not name.startswith("submission/"):
+            build_step(artifacts, "full", settings)
     return store / "full"
 
 

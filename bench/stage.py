@@ -1,4 +1,4 @@
-"""Build one artifact in this process, and print as JSON what that took.
+"""Build one artifact, or all of a batch, in this process, and print as JSON what that took.
 
     OTTO_DATA_DIR=… OTTO_STORE_DIR=… python -m bench.stage full log/parsed
 
@@ -17,14 +17,24 @@ from otto_pipeline.events.raw import HASHES_FILE
 from otto_pipeline.orchestration.artifact import Artifact
 from otto_pipeline.orchestration.assets import ARTIFACTS
 from otto_pipeline.settings import SCALES, Settings, load_settings
-from otto_pipeline.store.build import Built, build
-from otto_pipeline.store.dataset import Dataset, discard
+from otto_pipeline.store.build import build, build_together
+from otto_pipeline.store.dataset import Dataset, Manifest, discard
 
-BY_PATH = {artifact.path: artifact for artifact in ARTIFACTS}
+
+def _steps() -> dict[str, list[Artifact]]:
+    steps: dict[str, list[Artifact]] = {}
+    for artifact in ARTIFACTS:
+        name = artifact.batch.name if artifact.batch else artifact.path
+        steps.setdefault(name, []).append(artifact)
+    return steps
+
+
+STEPS = _steps()
+"""What is built together, in order: an artifact alone, under its path, or all of a batch."""
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What building an artifact took: wall and CPU seconds, resident memory, size on disk.
+    """What a step took: wall and CPU seconds, resident memory, size on disk.
 
     `rows` of what is no table are 0. Memory is the process's, interpreter and libraries (0.3 GB)
     and mapped files included.
@@ -37,28 +47,37 @@ class Cost(msgspec.Struct, frozen=True):
     disk_bytes: int
 
 
-def build_artifact(artifact: Artifact, scale: str, settings: Settings) -> Built:
-    """Build an artifact whose inputs are there, or take it as it is."""
-    root = settings.store_dir / scale
-    inputs = {name: Dataset(root / path) for name, path in artifact.inputs.items()}
-    stage = artifact.stage_for(scale)
-    return build(root, artifact.path, stage, inputs, settings, lambda _message: None)
+def build_step(artifacts: list[Artifact], scale: str, settings: Settings) -> list[Manifest]:
+    """Build the artifacts of a step whose inputs are there, or take them as they are."""
+    root, first = settings.store_dir / scale, artifacts[0]
+    inputs = {name: Dataset(root / path) for name, path in first.inputs.items()}
+    stages = {artifact.path: artifact.stage_for(scale) for artifact in artifacts}
+    if first.batch:
+        built = build_together(root, stages, first.batch.write, inputs, settings, _no_log)
+        return [one.dataset.manifest for one in built.values()]
+    return [build(root, first.path, stages[first.path], inputs, settings, _no_log).dataset.manifest]
 
 
-def rebuild(artifact: Artifact, scale: str, settings: Settings) -> Cost:
-    """Build an artifact anew, whether it is there or not."""
-    discard(settings.store_dir / scale / artifact.path)
-    if artifact.path == "log/raw":  # reading the log for its content hash is its work
-        (settings.store_dir / HASHES_FILE).unlink(missing_ok=True)
+def rebuild(artifacts: list[Artifact], scale: str, settings: Settings) -> Cost:
+    """Build a step anew, whether it is there or not."""
+    for artifact in artifacts:
+        discard(settings.store_dir / scale / artifact.path)
+        if artifact.path == "log/raw":  # reading the log for its content hash is its work
+            (settings.store_dir / HASHES_FILE).unlink(missing_ok=True)
     began, cpu_began = time.monotonic(), _cpu_seconds()
-    manifest = build_artifact(artifact, scale, settings).dataset.manifest
+    manifests = build_step(artifacts, scale, settings)
     return Cost(
-        rows=manifest.rows,
+        rows=sum(manifest.rows for manifest in manifests),
         seconds=round(time.monotonic() - began, 2),
         cpu_seconds=round(_cpu_seconds() - cpu_began, 2),
-        peak_bytes=max(_peak_bytes(), manifest.peak_bytes),  # the latter counts children too
-        disk_bytes=manifest.bytes,
+        # a manifest's peak is sampled, but counts children too
+        peak_bytes=max(_peak_bytes(), *(manifest.peak_bytes for manifest in manifests)),
+        disk_bytes=sum(manifest.bytes for manifest in manifests),
     )
+
+
+def _no_log(_message: str) -> None:
+    pass
 
 
 def _cpu_seconds() -> float:
@@ -75,14 +94,14 @@ def _peak_bytes() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scale", choices=SCALES)
-    parser.add_argument("path", choices=BY_PATH)
+    parser.add_argument("step", choices=STEPS)
     parser.add_argument("--reuse", action="store_true", help="take it as it is where it is there")
     options = parser.parse_args()
-    artifact, settings = BY_PATH[options.path], load_settings()
+    artifacts, settings = STEPS[options.step], load_settings()
     if options.reuse:
-        build_artifact(artifact, options.scale, settings)
+        build_step(artifacts, options.scale, settings)
     else:
-        print(msgspec.json.encode(rebuild(artifact, options.scale, settings)).decode())
+        print(msgspec.json.encode(rebuild(artifacts, options.scale, settings)).decode())
 
 
 if __name__ == "__main__":
