@@ -14,6 +14,7 @@ help:
 	@echo "make demo                                generate a log, rebuild everything, show the scores"
 	@echo "OTTO_DATA_DIR=… make run SCALE=full      the same for your log (full, pct10 or pct1)"
 	@echo "make ui                                  the Dagster UI on 127.0.0.1:3000"
+	@echo "make bench SCALE=pct1 STAGE=log          measure stages on a generated log (12.6 GB)"
 	@echo "make test | lint | install               what they say"
 
 install: .venv/installed
