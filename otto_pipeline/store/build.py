@@ -91,7 +91,7 @@ def _make(
     name = commonpath([member.artifact for member in members])
     progress = Progress(name, total=len(lacking), log=log)
     write_shard = partial(_write_shard, write, inputs, settings, paths)
-    for done in map_shards(write_shard, sorted(lacking)):
+    for done in map_shards(write_shard, sorted(lacking), progress.alive):
         some = lacking[done.shard]
         for member in some:
             figures = done.result[member.name]

@@ -1,4 +1,4 @@
-"""Progress of long work, as log lines: at most one every 15 seconds."""
+"""Progress of long work, as log lines: how much is done, and what is at work."""
 
 import time
 from collections.abc import Callable
@@ -35,4 +35,11 @@ class Progress:
         self._log(
             f"{self._name}: {self._done:,} of {self._total:,} {self._unit}, "
             f"{60 / seconds_each:,.1f} a minute, end expected at {end}"
+        )
+
+    def alive(self, seconds: float, resident_bytes: int) -> None:
+        """Log that the next shard is at work, for how long and with how much memory."""
+        self._log(
+            f"{self._name}: at shard {self._done + 1:,} of {self._total:,}, "
+            f"{seconds:,.0f} s so far, {resident_bytes / 2**20:,.0f} MB in memory"
         )

@@ -75,3 +75,19 @@ def test_check_of_one_matrix_stops_what_comes_after(
     assert not result.success
     assert checked(result) == {LEFT_OUT: False, **dict.fromkeys(OTHERS, True)}
     assert shards_written(result) == dict.fromkeys(MATRICES, 1)
+
+
+def test_step_at_work_says_so_in_the_log_of_the_run(
+    log_built: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otto_pipeline.compute.local.ALIVE_SECONDS", 0.0)
+    monkeypatch.setattr("otto_pipeline.compute.local.Watch.INTERVAL_SECONDS", 0.001)
+    result = log_built.materialize("demo", *MATRICES)
+    assert result.success
+    lines = [
+        entry.user_message
+        for entry in log_built.instance.all_logs(result.run_id)
+        if entry.step_key == "validation__covisitation" and "so far" in entry.user_message
+    ]
+    assert lines
+    assert lines[0].startswith("validation/covisitation: at shard 1 of 1, 0 s so far, ")

@@ -68,3 +68,14 @@ def test_quick_work_logs_nothing() -> None:
     for _ in range(100):
         work.do(0.14)
     assert work.lines == []
+
+
+def test_shard_at_work_is_told_of_with_its_number_seconds_and_memory() -> None:
+    work = Work(12)
+    work.progress.alive(40.2, 1536 * 2**20)
+    work.do(1, 3)
+    work.progress.alive(1234.5, 0)
+    assert [line for _, line in work.lines] == [
+        "validation/features: at shard 1 of 12, 40 s so far, 1,536 MB in memory",
+        "validation/features: at shard 4 of 12, 1,234 s so far, 0 MB in memory",
+    ]
