@@ -290,10 +290,17 @@ def _sessions_of(rows: pl.DataFrame) -> pl.DataFrame:
 def write_items(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """The log's items in the order of their original ids."""
     raw = read_raw_log(inputs["raw"])
-    seen = _first_seen(_no_rows(raw))
-    for shard in range(len(inputs["parsed"].files)):
+    no_items = _first_seen(_no_rows(raw))
+
+    def seen_in(shard: int) -> pl.DataFrame:
         rows = _good_pieces(inputs, raw, shard, "item_id")
-        seen = _first_seen(pl.concat([seen, *map_ahead(_first_seen, rows, settings.threads)]))
+        return _first_seen(
+            pl.concat([no_items, *(piece.select("item_id", "ts") for piece in rows)])
+        )
+
+    seen = no_items
+    for found in map_ahead(seen_in, range(len(inputs["parsed"].files)), settings.threads):
+        seen = _first_seen(pl.concat([seen, found]))
     items = seen.sort("item_id").select(
         aid=pl.int_range(pl.len(), dtype=pl.Int32), item_id="item_id", first_seen="ts"
     )
