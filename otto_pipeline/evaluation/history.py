@@ -9,6 +9,7 @@ import polars as pl
 from otto_pipeline.schemas import SCORE_HISTORY
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline.store.files import atomic
+from otto_pipeline.store.lock import updating
 
 FILE = "score_history.parquet"
 PACKAGES = ("otto_pipeline", "polars", "xgboost", "numba")
@@ -22,10 +23,18 @@ def read_history(folder: Path) -> pl.DataFrame:
 
 def append_scores(folder: Path, scale: str, scores: Dataset) -> bool:
     """Add a row for these scores, unless the scale's latest row is for them already."""
-    history = read_history(folder)
-    latest = history.filter(pl.col("scale") == scale)["fingerprint"].tail(1).to_list()
-    if latest == [scores.fingerprint]:
-        return False
+    path = folder / FILE
+    with updating(path):
+        history = read_history(folder)
+        latest = history.filter(pl.col("scale") == scale)["fingerprint"].tail(1).to_list()
+        if latest == [scores.fingerprint]:
+            return False
+        with atomic(path) as temporary:
+            pl.concat([history, _row(scale, scores)]).write_parquet(temporary)
+    return True
+
+
+def _row(scale: str, scores: Dataset) -> pl.DataFrame:
     row = {
         "time": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
         "scale": scale,
@@ -33,8 +42,4 @@ def append_scores(folder: Path, scale: str, scores: Dataset) -> bool:
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES),
         "fingerprint": scores.fingerprint,
     }
-    with atomic(folder / FILE) as temporary:
-        pl.concat(
-            [history, pl.DataFrame([row], schema=SCORE_HISTORY.empty().schema)]
-        ).write_parquet(temporary)
-    return True
+    return pl.DataFrame([row], schema=SCORE_HISTORY.empty().schema)

@@ -8,7 +8,7 @@ In go the settings, out comes one small JSON listing (`RawLog`) that the ingest 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
@@ -28,6 +28,7 @@ from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures, write_json
 from otto_pipeline.store.files import content_hash
 from otto_pipeline.store.identity import claim
+from otto_pipeline.store.lock import updating
 from otto_pipeline.store.stage import Inputs, Stage
 
 TRAIN_NAMES = ("train", "train_sessions")
@@ -167,14 +168,18 @@ def find_log_files(data_dir: Path | None) -> dict[Literal["train", "test"], Path
 def remembered_hash(path: Path, store_dir: Path) -> str:
     """Content hash of a log file, read once and remembered by size and time."""
     memory = store_dir / HASHES_FILE
-    known = msgspec.json.decode(memory.read_bytes()) if memory.exists() else {}
     stat = path.stat()
     seen = [stat.st_size, stat.st_mtime_ns]
-    entry = known.get(str(path))
+    entry = _remembered(memory).get(str(path))
     if entry is None or entry["seen"] != seen:
         entry = {"seen": seen, "hash": content_hash(path)}
-        write_json(memory, known | {str(path): entry})
+        with updating(memory):
+            write_json(memory, _remembered(memory) | {str(path): entry})
     return entry["hash"]
+
+
+def _remembered(memory: Path) -> dict[str, dict[str, Any]]:
+    return msgspec.json.decode(memory.read_bytes()) if memory.exists() else {}
 
 
 def log_hashes(settings: Settings) -> dict[str, str]:

@@ -32,7 +32,10 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a complete dataset was made from, and what it holds."""
+    """What a complete dataset was made from, and what it holds.
+
+    `beside` are the sizes of the files that its shards wrote beside themselves, by name.
+    """
 
     format_version: int
     artifact: str
@@ -43,6 +46,12 @@ class Manifest(msgspec.Struct, frozen=True):
     columns: dict[str, str]
     rows: int
     shards: list[Receipt]
+    beside: dict[str, int] = {}  # not in manifests written before there was this field
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size of every file, by name."""
+        return self.beside | {receipt.file: receipt.bytes for receipt in self.shards}
 
     @property
     def seconds(self) -> float:
@@ -57,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True):
     @property
     def bytes(self) -> int:
         """Size on disk."""
-        return sum(receipt.bytes for receipt in self.shards)
+        return sum(self.sizes.values())
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ TEMPORARY = ".tmp"
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends without an error.
 
+    It is this process's own; one that is killed leaves it behind, for `sweep`.
+
     Raises:
         StoreError: the disk refuses (full, read-only, not permitted), with the remedy.
     """
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -31,6 +33,12 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "**/*") -> None:
+    """Remove what killed processes left of files of this name; only while no other writes them."""
+    for leftover in folder.glob(f"{name}.*{TEMPORARY}"):
+        leftover.unlink()
 
 
 @contextlib.contextmanager

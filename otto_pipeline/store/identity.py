@@ -6,6 +6,7 @@ import msgspec
 
 from otto_pipeline.store.dataset import write_json
 from otto_pipeline.store.errors import StoreError
+from otto_pipeline.store.lock import updating
 
 IDENTITY = "store.json"
 
@@ -19,13 +20,18 @@ def claim(root: Path, name: str, value: str, content: str = "") -> None:
         StoreError: it belongs to something else.
     """
     path = root / IDENTITY
-    known: dict[str, list[str]] = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
-    owner = known.get(name)
-    if owner == [value, content]:
+    if _known(path).get(name) == [value, content]:
         return
-    if owner is not None and owner[0] != value and (not content or owner[1] != content):
-        raise StoreError(
-            f"{root}: holds the artifacts of {name} {owner[0]}, not of {name} {value}; set "
-            "OTTO_STORE_DIR to another folder, or remove this one"
-        )
-    write_json(path, known | {name: [value, content]})
+    with updating(path):
+        known = _known(path)
+        owner, owned = known.get(name, [value, content])
+        if owner != value and (not content or owned != content):
+            raise StoreError(
+                f"{root}: holds the artifacts of {name} {owner}, not of {name} {value}; set "
+                "OTTO_STORE_DIR to another folder, or remove this one"
+            )
+        write_json(path, known | {name: [value, content]})
+
+
+def _known(path: Path) -> dict[str, list[str]]:
+    return msgspec.json.decode(path.read_bytes()) if path.exists() else {}

@@ -20,7 +20,7 @@ from otto_pipeline.store.dataset import (
     read_manifest,
     write_json,
 )
-from otto_pipeline.store.files import content_hash, writing
+from otto_pipeline.store.files import content_hash, sweep, writing
 from otto_pipeline.store.stage import Inputs, Stage
 
 BUILDING = "building.json"
@@ -69,13 +69,14 @@ class Unfinished:
         return (
             manifest is not None
             and manifest.fingerprint == self.fingerprint
-            and all(_is_there(self.folder, receipt) for receipt in manifest.shards)
+            and all(_is_there(self.folder / name, size) for name, size in manifest.sizes.items())
         )
 
     def begin(self) -> None:
         """Keep the shards that a build with the same stamp left, or empty the folder."""
         mark = self.folder / BUILDING
         if mark.exists() and msgspec.json.decode(mark.read_bytes()) == self._stamp:
+            sweep(self.folder)
             self.receipts = _receipts(self.folder)
         else:
             _empty(self.folder)
@@ -119,11 +120,22 @@ class Unfinished:
             columns=self._columns(),
             rows=sum(receipt.rows for receipt in shards),
             shards=shards,
+            beside=self._beside(),
         )
         write_json(self.folder / MANIFEST, manifest)
         for receipt_file in self.folder.glob(f"*{RECEIPT}"):
             receipt_file.unlink()
         (self.folder / BUILDING).unlink()
+
+    def _beside(self) -> dict[str, int]:
+        """Sizes of the files that are neither shards nor the build's own."""
+        shards = {receipt.file for receipt in self.receipts.values()}
+        found = {
+            str(path.relative_to(self.folder)): path.stat().st_size
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and path.name != BUILDING and not path.name.endswith(RECEIPT)
+        }
+        return {name: size for name, size in found.items() if name not in shards}
 
     def _columns(self) -> dict[str, str]:
         if not self.stage.is_parquet or not self.receipts:
@@ -136,13 +148,16 @@ def _receipts(folder: Path) -> dict[int, Receipt]:
     found = [
         msgspec.json.decode(path.read_bytes(), type=Receipt) for path in folder.glob(f"*{RECEIPT}")
     ]
-    return {receipt.shard: receipt for receipt in found if _is_there(folder, receipt)}
+    return {
+        receipt.shard: receipt
+        for receipt in found
+        if _is_there(folder / receipt.file, receipt.bytes)
+    }
 
 
-def _is_there(folder: Path, receipt: Receipt) -> bool:
-    """Whether a finished shard is still there in its full length."""
-    path = folder / receipt.file
-    return path.exists() and path.stat().st_size == receipt.bytes
+def _is_there(path: Path, size: int) -> bool:
+    """Whether a finished file is still there in its full length."""
+    return path.exists() and path.stat().st_size == size
 
 
 def _empty(folder: Path) -> None:

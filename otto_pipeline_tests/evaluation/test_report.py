@@ -1,6 +1,7 @@
 """Scores and reports of logs where something is missing."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -128,3 +129,16 @@ def test_history_has_one_row_for_each_rebuild_that_changed_something(
     history = read_history(tmp_path)
     assert history["scale"].to_list() == ["demo", "pct1"]
     assert "polars" in history["versions"][0]
+
+
+def test_history_loses_no_row_of_rebuilds_that_end_together(
+    made: dict[str, Dataset], tmp_path: Path
+) -> None:
+    scales = [f"scale {number}" for number in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(
+                lambda scale: append_scores(tmp_path, scale, made["validation/scores"]), scales
+            )
+        )
+    assert sorted(read_history(tmp_path)["scale"]) == sorted(scales)

@@ -76,6 +76,18 @@ def test_data_version_is_the_fingerprint(demo: Demo) -> None:
     assert events[0].tags["dagster/data_version"] == dataset.fingerprint
 
 
+def test_pictures_and_generated_files_belong_to_their_datasets(demo: Demo) -> None:
+    root = demo[0].store / "demo"
+    beside = {
+        artifact.path: set(Dataset(root / artifact.path).manifest.beside) for artifact in ARTIFACTS
+    }
+    assert {path: names for path, names in beside.items() if names} == {
+        "log/raw": {f"generated/{name}.jsonl" for name in ("train", "test", "test_labels")},
+        "log/statistics": {"statistics.png"},
+        "validation/report": {"recall.png"},
+    }
+
+
 def test_report_names_costs_scores_and_places(demo: Demo) -> None:
     root = demo[0].store / "demo"
     text = report_text(root, [artifact.path for artifact in ARTIFACTS])

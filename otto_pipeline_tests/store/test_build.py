@@ -9,8 +9,10 @@ import pytest
 
 from otto_pipeline.orchestration.assets import ARTIFACTS
 from otto_pipeline.settings import SCALES, Settings
+from otto_pipeline.store.build import Built, build
 from otto_pipeline.store.dataset import MANIFEST, Dataset
 from otto_pipeline.store.errors import StoreError
+from otto_pipeline.store.stage import Inputs, Stage
 from otto_pipeline.store.unfinished import BUILDING, RECEIPT
 from otto_pipeline_tests.building import dataset_of
 from otto_pipeline_tests.store.numbers import TOTAL, Numbers, PowerCutError, contents
@@ -202,16 +204,16 @@ def test_shard_without_receipt_is_made_again(tmp_path: Path) -> None:
     assert rest.written == [1, 2, 3]
 
 
-def test_leftover_of_a_half_written_file_is_never_read(tmp_path: Path) -> None:
+def test_leftover_of_a_half_written_file_is_never_read_and_removed(tmp_path: Path) -> None:
     folder = interrupted(tmp_path).folder
     for shard in range(4):
-        (folder / f"part-{shard:05d}.parquet.tmp").write_bytes(b"half a file")
-    (folder / f"{MANIFEST}.tmp").write_bytes(b'{"half')
+        (folder / f"part-{shard:05d}.parquet.123.tmp").write_bytes(b"half a file")
+    (folder / f"{MANIFEST}.123.tmp").write_bytes(b'{"half')
     rest = Numbers(tmp_path)
     dataset = rest.build().dataset
     assert rest.written == [2, 3]
     assert values(dataset) == list(range(TOTAL))
-    assert all(file.suffix == ".parquet" for file in dataset.files)
+    assert {path.suffix for path in folder.iterdir()} == {".parquet", ".json"}
 
 
 def test_manifest_is_written_last(tmp_path: Path) -> None:
@@ -246,13 +248,42 @@ def test_process_killed_in_the_middle_of_a_shard_is_continued_by_the_next(tmp_pa
     died = run_killed(tmp_path / "cut", 3)
     assert died.returncode == -signal.SIGKILL, died.stderr
     folder = tmp_path / "cut" / "numbers"
-    assert (folder / "part-00003.parquet.tmp").exists()  # nobody could clean up
+    assert list(folder.glob("part-00003.parquet.*.tmp"))  # nobody could clean up
     assert (tmp_path / "cut" / ".writer").exists()
     second = run_killed(tmp_path / "cut", -1)
     assert second.stdout.strip() == "[3, 4, 5]", second.stderr
     whole = Numbers(tmp_path / "whole", settings=Settings(items_per_shard=2, seed=0)).build()
     assert contents(folder) == contents(whole.dataset.folder)
     assert values(Dataset(folder)) == list(range(TOTAL))
+
+
+def write_with_pictures(
+    _inputs: Inputs, shard: int, _settings: Settings, path: Path
+) -> dict[str, int]:
+    pl.DataFrame({"number": [shard]}).write_parquet(path)
+    pictures = path.with_name("pictures")
+    pictures.mkdir(exist_ok=True)
+    (pictures / f"{shard}.png").write_bytes(b"a picture")
+    return {}
+
+
+@pytest.mark.parametrize("harm", [delete, cut_short])
+def test_harmed_file_beside_the_shards_is_noticed_and_made_again(tmp_path: Path, harm) -> None:
+    stage = Stage(write_with_pictures, shards=lambda _inputs, _settings: 2)
+
+    def made() -> Built:
+        return build(tmp_path, "drawn", stage, {}, Settings(), lambda _line: None)
+
+    first = made()
+    assert first.dataset.manifest.beside == {"pictures/0.png": 9, "pictures/1.png": 9}
+    assert made().reused
+    picture = tmp_path / "drawn/pictures/1.png"
+    harm(picture)
+    again = made()
+    assert not again.reused
+    assert picture.read_bytes() == b"a picture"
+    assert again.dataset.manifest.beside == first.dataset.manifest.beside
+    assert made().reused
 
 
 @pytest.mark.parametrize("scale", SCALES)

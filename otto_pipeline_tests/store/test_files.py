@@ -12,7 +12,7 @@ import pytest
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.build import build
 from otto_pipeline.store.errors import StoreError
-from otto_pipeline.store.files import atomic, content_hash, text_hash, writing
+from otto_pipeline.store.files import atomic, content_hash, sweep, text_hash, writing
 from otto_pipeline.store.stage import Stage
 from otto_pipeline_tests.building import log_line, write_log
 from otto_pipeline_tests.pipeline import build_until
@@ -72,6 +72,21 @@ def test_exception_leaves_what_was_there_as_it_was(tmp_path: Path) -> None:
         fail_half_way(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_file_is_the_processs_own(tmp_path: Path) -> None:
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+        assert str(os.getpid()) in temporary.name
+
+
+def test_sweep_removes_temporary_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    kept = [tmp_path / "a.txt", tmp_path / "deep" / "b.txt"]
+    for path in [*kept, tmp_path / "a.txt.12.tmp", tmp_path / "deep" / "b.txt.34.tmp"]:
+        path.touch()
+    sweep(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == kept
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,22 @@
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from otto_pipeline.store.errors import StoreError
-from otto_pipeline.store.lock import hold
+from otto_pipeline.store.lock import hold, updating
 from otto_pipeline_tests.store.numbers import Numbers
 
 REPOSITORY = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from otto_pipeline.store.lock import hold
+from otto_pipeline.store.lock import hold, updating
 hold(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -103,3 +104,60 @@ def test_store_that_was_removed_is_locked_anew(tmp_path: Path) -> None:
     (tmp_path / "full").rmdir()
     hold(tmp_path / "full")
     assert (tmp_path / "full" / ".writer").exists()
+
+
+UPDATES = {
+    "store.json": "claim(store, f'{me} {number}', 'value')",
+    "raw_log_hashes.json": "remembered_hash(store / 'logs' / f'{me} {number}', store)",
+}
+UPDATER = """
+import sys
+from pathlib import Path
+from otto_pipeline.events.raw import remembered_hash
+from otto_pipeline.store.identity import claim
+store, me = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(40):
+    UPDATE
+"""
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_no_update_of_a_shared_file_is_lost_between_processes(tmp_path: Path, name: str) -> None:
+    entries = {f"{process} {number}" for process in "ab" for number in range(40)}
+    (tmp_path / "logs").mkdir()
+    for entry in entries:
+        (tmp_path / "logs" / entry).write_text(entry)
+    script = UPDATER.replace("UPDATE", UPDATES[name])
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", script, str(tmp_path), me],
+                    cwd=REPOSITORY,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for me in "ab"
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert [process.wait(60) for process in processes] == [0, 0]
+    found = {Path(key).name for key in json.loads((tmp_path / name).read_text())}
+    assert found == entries
+
+
+def test_update_removes_what_killed_processes_left_of_the_file_alone(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.json", tmp_path / "b.json.123.tmp"
+    for leftover in (tmp_path / "a.json.123.tmp", tmp_path / "a.json.4.tmp", other):
+        leftover.write_text("half")
+    with updating(path):
+        assert sorted(tmp_path.glob("*.tmp")) == [other]
