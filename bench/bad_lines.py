@@ -6,13 +6,12 @@ A clean log and the same with one malformed line in 10,000 are ingested in turns
 """
 
 import statistics
-import tempfile
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
 from bench.command import run
-from bench.generate import DATA, OTTO
+from bench.generate import OTTO, scratch
 from bench.harness import costs
 from bench.results import write_section
 from bench.stage import STEPS
@@ -63,7 +62,7 @@ def set_aside(log: Path) -> list[int]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=DATA) as name:
+    with scratch() as name:
         clean, bad = Path(name) / "clean", Path(name) / "bad"
         clean.mkdir()
         bad.mkdir()

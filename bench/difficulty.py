@@ -6,10 +6,9 @@ Comparisons of quality need a log generated at their size, not a sample of a lar
 sessions thins items.
 """
 
-import tempfile
 from pathlib import Path
 
-from bench.generate import DATA
+from bench.generate import scratch
 from bench.real_logs import rebuild
 from bench.results import write_section
 from otto_pipeline.evaluation.recall import BY_HISTORY, BY_LIST
@@ -22,7 +21,7 @@ SESSIONS = 300_000
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=DATA) as name:
+    with scratch() as name:
         folder = Path(name)
         generate_log(
             folder,

@@ -7,6 +7,7 @@ It lies below `bench/data` for all other measurements, and is made when it is mi
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from bench.command import run
@@ -16,6 +17,12 @@ DATA = Path(__file__).with_name("data").resolve()
 LOG = DATA / "otto"
 SIZE = ("--sessions", "12899779", "--test-sessions", "1671803", "--items", "1855603")
 OTTO = str(Path(sys.executable).with_name("otto"))
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder on the disk of the logs, to be removed after use."""
+    DATA.mkdir(exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=DATA)
 
 
 def ensure_log() -> Path:
