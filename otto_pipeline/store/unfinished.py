@@ -17,6 +17,7 @@ from otto_pipeline.store.dataset import (
     Figures,
     Manifest,
     Receipt,
+    discard,
     read_manifest,
     write_json,
 )
@@ -76,6 +77,7 @@ class Unfinished:
         """Keep the shards that a build with the same stamp left, or empty the folder."""
         mark = self.folder / BUILDING
         if mark.exists() and msgspec.json.decode(mark.read_bytes()) == self._stamp:
+            discard(self.folder)
             sweep(self.folder)
             self.receipts = _receipts(self.folder)
         else:

@@ -196,6 +196,22 @@ def test_harmed_shard_of_an_interrupted_build_is_made_again(tmp_path: Path, harm
     assert rest.written == [1, 3]
 
 
+def test_build_killed_after_its_manifest_is_whole_and_is_continued_when_harmed(
+    tmp_path: Path,
+) -> None:
+    folder = interrupted(tmp_path, 3).folder
+    left = {path: path.read_bytes() for path in folder.glob("*.json")}
+    Numbers(tmp_path).build()
+    for path, content in left.items():  # as if nobody had cleaned up
+        path.write_bytes(content)
+    assert Numbers(tmp_path).build().reused
+    cut_short(folder / "part-00001.parquet")
+    rest = Numbers(tmp_path)
+    assert rest.build().dataset.manifest.beside == {}
+    assert rest.written == [1, 3]
+    assert Numbers(tmp_path).build().reused
+
+
 def test_shard_without_receipt_is_made_again(tmp_path: Path) -> None:
     folder = interrupted(tmp_path).folder
     (folder / f"part-00001.parquet{RECEIPT}").unlink()
