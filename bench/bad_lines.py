@@ -14,7 +14,7 @@ from bench.command import run
 from bench.generate import OTTO, scratch
 from bench.harness import costs
 from bench.results import write_section
-from bench.stage import STEPS
+from bench.stage import STEPS, Cost
 from otto_pipeline.events.generate import default_items, generate_log
 from otto_pipeline.settings import load_settings
 from otto_pipeline.store.dataset import Dataset
@@ -45,10 +45,10 @@ def spoil(log: Path, spoilt: Path) -> list[int]:
     return numbers
 
 
-def ingest(log: Path) -> dict[str, float]:
-    """Seconds of each step from the raw log to its statistics."""
+def ingest(log: Path) -> dict[str, Cost]:
+    """Cost of each step from the raw log to its statistics."""
     environment = {"OTTO_DATA_DIR": str(log), "OTTO_STORE_DIR": str(log / "store")}
-    return {path: cost.seconds for path, cost in costs(INGEST, "full", environment)}
+    return dict(costs(INGEST, "full", environment))
 
 
 def validate(log: Path) -> str:
@@ -84,10 +84,10 @@ def main() -> None:
     assert found == spoilt, missed
     text = [
         f"{size:,.0f} MB, {SESSIONS:,} sessions; one line in {EVERY:,} cut off, with an unknown "
-        f"type, a negative time or a missing field. Medians of {TURNS} turns, seconds. {missed}.",
+        f"type, a negative time or a missing field. Medians of {TURNS} turns. {missed}.",
         "",
-        "| step | clean | with bad lines | more |",
-        "|---|---|---|---|",
+        "| step | clean: wall s | CPU s | with bad lines: wall s | CPU s | more: wall | CPU |",
+        "|---|---|---|---|---|---|---|",
         *(_row(path, [path], turns) for path in INGEST),
         _row("all", INGEST, turns),
         "",
@@ -96,9 +96,14 @@ def main() -> None:
     write_section("Bad lines", "python -m bench bad_lines", "\n".join(text))
 
 
-def _row(title: str, steps: list[str], turns: list[tuple[dict[str, float], ...]]) -> str:
+def _row(title: str, steps: list[str], turns: list[tuple[dict[str, Cost], ...]]) -> str:
     clean, bad = (
-        statistics.median(sum(seconds[step] for step in steps) for seconds in log)
+        [
+            statistics.median(sum(getattr(found[step], name) for step in steps) for found in log)
+            for name in ("seconds", "cpu_seconds")
+        ]
         for log in zip(*turns, strict=True)
     )
-    return f"| {title} | {clean:.2f} | {bad:.2f} | {bad / clean - 1:+.0%} |"
+    more = [f"{b / c - 1:+.0%}" for c, b in zip(clean, bad, strict=True)]
+    shown = [f"{seconds:.2f}" for seconds in (*clean, *bad)]
+    return f"| {title} | {' | '.join([*shown, *more])} |"
