@@ -8,6 +8,7 @@ session lies whole within one row group of one shard.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ from otto_pipeline.store.stage import Inputs, Stage
 SHARD_BYTES = 256 * 2**20
 """Bytes of a plain file that one shard parses."""
 PIECE_ROWS = 250_000
-"""Rows that a row group has at least, unless it is the last: about those of a whole block."""
+"""Rows that a row group has at least: about those of a block, of which a sample leaves few."""
+MERGED_ROWS = 10_000_000
+"""Rows of items of many pieces that are merged at once: about half a GB."""
 TABLE_GAPS = 16
 """Largest ratio of the range of item ids to their number for which a table is kept."""
 SAMPLE_BUCKETS = 10_000
@@ -79,16 +82,16 @@ def write_parsed(inputs: Inputs, shard: int, settings: Settings, path: Path) -> 
                 figures[name] += count
 
     schema = parsed_schema(raw.session_ids, raw.item_ids)
-    write_pieces(path, _joined(rows_of_blocks()), pl.DataFrame(schema=schema))
+    write_pieces(path, _joined(rows_of_blocks(), PIECE_ROWS), pl.DataFrame(schema=schema))
     return figures
 
 
-def _joined(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same rows in pieces of a worthwhile size: a sample leaves little of a block."""
+def _joined(pieces: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """The same rows in pieces of at least so many, but for the last."""
     waiting: list[pl.DataFrame] = []
     for piece in pieces:
         waiting.append(piece)
-        if sum(map(len, waiting)) >= PIECE_ROWS:
+        if sum(map(len, waiting)) >= rows:
             yield pl.concat(waiting)
             waiting = []
     if waiting:
@@ -290,16 +293,10 @@ def _sessions_of(rows: pl.DataFrame) -> pl.DataFrame:
 def write_items(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """The log's items in the order of their original ids."""
     raw = read_raw_log(inputs["raw"])
-    no_items = _first_seen(_no_rows(raw))
-
-    def seen_in(shard: int) -> pl.DataFrame:
-        rows = _good_pieces(inputs, raw, shard, "item_id")
-        return _first_seen(
-            pl.concat([no_items, *(piece.select("item_id", "ts") for piece in rows)])
-        )
-
-    seen = no_items
-    for found in map_ahead(seen_in, range(len(inputs["parsed"].files)), settings.threads):
+    shards = range(len(inputs["parsed"].files))
+    rows = chain.from_iterable(_good_pieces(inputs, raw, shard, "item_id") for shard in shards)
+    seen = _first_seen(_no_rows(raw))
+    for found in _joined(map_ahead(_first_seen, rows, settings.threads), MERGED_ROWS):
         seen = _first_seen(pl.concat([seen, found]))
     items = seen.sort("item_id").select(
         aid=pl.int_range(pl.len(), dtype=pl.Int32), item_id="item_id", first_seen="ts"
