@@ -1,7 +1,7 @@
 """What a rebuild of a log will cost on this machine: memory, disk and time at each scale.
 
 A linear model of the number of events and sessions' share that a scale takes. Its constants are
-`COSTS`, for two cores at full OTTO size; `bench/` measures them.
+`COSTS`, measured by `bench/`.
 """
 
 import shutil
@@ -29,14 +29,20 @@ class Costs:
 
 
 COSTS = Costs(
-    base_seconds=40,
-    read_seconds_per_event=1.0e-6,
-    seconds_per_event=85e-6,
-    base_bytes=0.7e9,
-    memory_per_event=68,
-    disk_per_event=350,
+    base_seconds=35,
+    read_seconds_per_event=0.6e-6,
+    seconds_per_event=41e-6,
+    base_bytes=0.9e9,
+    memory_per_event=70,
+    disk_per_event=125,
 )
-"""From the budgets of the full OTTO log (224 M events: 160 minutes on 2 cores, 16 GB, 80 GB)."""
+"""Measured on two cores, wall time times two (`bench/RESULTS.md`).
+
+Reading: log/raw and log/parsed of OTTO's 216 M events took 66 s. Time and disk: a rebuild of the
+demo's 0.27 M events took 23 s, all steps of pct1's 2.2 M took 52 s and 263 MB beside Dagster's own
+10 s. Memory: 0.9 GB for the demo; at full size the budget of 16 GB, which is no measurement (pct1
+took 1.5 GB, pct10's validation features 3.2 GB, more than the line between).
+"""
 
 
 @dataclass(frozen=True)
