@@ -31,17 +31,17 @@ class Costs:
 COSTS = Costs(
     base_seconds=35,
     read_seconds_per_event=0.6e-6,
-    seconds_per_event=41e-6,
+    seconds_per_event=65e-6,
     base_bytes=0.9e9,
     memory_per_event=70,
-    disk_per_event=125,
+    disk_per_event=115,
 )
-"""Measured on two cores, wall time times two (`bench/RESULTS.md`).
+"""Measured on two cores, wall time times two (`bench/RESULTS.md`), and extrapolated from pct10.
 
-Reading: log/raw and log/parsed of OTTO's 216 M events took 66 s. Time and disk: a rebuild of the
-demo's 0.27 M events took 23 s, all steps of pct1's 2.2 M took 52 s and 263 MB beside Dagster's own
-10 s. Memory: 0.9 GB for the demo; at full size the budget of 16 GB, which is no measurement (pct1
-took 1.5 GB, pct10's validation features 3.2 GB, more than the line between).
+Reading: log/raw and log/parsed of OTTO's 216 M events took 66 s. Time and disk: all other steps of
+pct10's 21.6 M events took 726 s on a busy machine and 2.4 GB, a rebuild of the demo's 0.27 M 23 s.
+Memory: 0.9 GB for the demo; at full size the budget of 16 GB, which is no measurement (pct1 took
+1.5 GB, pct10 3.9 GB, more than the line between).
 """
 
 
