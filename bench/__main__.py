@@ -1,12 +1,24 @@
 """Measure stages, or run one of the other benchmarks.
 
 python -m bench --scale pct10 log validation/events
-python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER
+python -m bench covisitation | matrices FOLDER
+python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 """
 
 import argparse
 
-from bench import bad_lines, demo, difficulty, generate, harness, real_logs, reopen
+from bench import (
+    bad_lines,
+    covisitation,
+    demo,
+    difficulty,
+    generate,
+    harness,
+    matrices,
+    real_logs,
+    reopen,
+)
+from bench.peers import compare
 from otto_pipeline.settings import SCALES
 
 OTHERS = {
@@ -16,6 +28,9 @@ OTHERS = {
     "difficulty": difficulty.main,
     "demo": demo.main,
     "real_logs": real_logs.main,
+    "covisitation": covisitation.main,
+    "matrices": matrices.main,
+    "peers": compare.main,
 }
 
 

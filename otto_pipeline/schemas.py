@@ -203,6 +203,17 @@ COVISITATION = Table(
     unique=("aid", "neighbour"),
     order="aid",
 )
+NEIGHBOURS = Table(
+    "One neighbour of an item, in the memory-mapped form that kernels look up.",
+    (
+        AID,
+        Column("neighbour", pl.Int32, "Dense index of the neighbour.", ge=0),
+        Column("share", pl.Float32, "Weight over the sum of the item's row.", ge=0, le=1),
+        Column("rank", pl.UInt16, "Place among the item's neighbours, 1 is the heaviest.", ge=1),
+    ),
+    unique=("aid", "neighbour"),
+    order="aid",
+)
 TRAINING_ROWS = Table(
     "One candidate that a ranker learns from.",
     (

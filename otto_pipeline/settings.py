@@ -87,6 +87,11 @@ class Settings(BaseModel):
         le=1,
         description="Largest share of the log's lines that may be malformed before a run fails.",
     )
+    matrices: tuple[str, ...] = Field(
+        ("time", "cart_order", "buy2buy"),
+        description="Co-visitation matrices to build, by the names in `retrieval/matrices.py`, "
+        "with commas between; or `all`.",
+    )
     max_candidates: int = Field(
         100, ge=20, le=1000, description="Candidates of a session that go on to the rankers."
     )
@@ -108,7 +113,7 @@ class Settings(BaseModel):
         "no trace in the result.",
     )
     items_per_shard: int = Field(
-        250_000,
+        1_000_000,
         ge=1,
         description="Items in one shard of a co-visitation matrix. Leaves no trace in the result.",
     )
@@ -123,6 +128,13 @@ class Settings(BaseModel):
             raise ValueError(
                 "shards are computed on this machine only so far; leave it out or set it to 'local'"
             )
+        return value
+
+    @field_validator("matrices", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
     @field_validator("data_dir", "store_dir", mode="before")
@@ -164,6 +176,8 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default_factory else field.default
         shown = {None: "none", "": "by machine"}.get(default, default)
+        if isinstance(shown, tuple):
+            shown = ",".join(shown)
         lines.append(f"| `{PREFIX}{name.upper()}` | {field.description} | {shown} |")
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -16,15 +17,18 @@ BLOCKS_PER_THREAD = 8
 
 
 def map_blocks(
-    fn: Callable[[int, int], Result], cost: NDArray[np.int64], threads: int
+    fn: Callable[[int, int], Result],
+    cost: NDArray[np.int64],
+    threads: int,
+    blocks_per_thread: int = BLOCKS_PER_THREAD,
 ) -> Iterator[Result]:
     """Call `fn(first, last)` for consecutive blocks that cover a range; yield in its order.
 
-    `cost[i]` is the cost of element i; blocks have about equal sums of it.
+    `cost[i]` is the cost of element i; blocks have about equal sums of it. Few results wait to be
+    taken, as with `map_ahead`.
     """
-    bounds = _bounds(cost, threads * BLOCKS_PER_THREAD)
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(fn, bounds[:-1], bounds[1:])
+    bounds = _bounds(cost, threads * blocks_per_thread)
+    return map_ahead(lambda block: fn(*block), pairwise(bounds), threads)
 
 
 def map_ahead(

@@ -9,6 +9,7 @@ import polars as pl
 
 from otto_pipeline.schemas import Table
 from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.store.parquet import read_pieces
 from otto_pipeline.store.stage import Stage, WriteTogether
 
 OWNERS = ["team:recsys"]
@@ -17,6 +18,11 @@ OWNERS = ["team:recsys"]
 def parquet_frames(dataset: Dataset) -> Iterable[pl.LazyFrame]:
     """The shards of a dataset of Parquet files."""
     return (pl.scan_parquet(file) for file in dataset.files)
+
+
+def parquet_pieces(dataset: Dataset) -> Iterable[pl.LazyFrame]:
+    """The row groups of a dataset of Parquet files, one by one."""
+    return (piece.lazy() for file in dataset.files for piece in read_pieces(file))
 
 
 def no_metadata(_dataset: Dataset) -> dict[str, Any]:

@@ -6,14 +6,22 @@ them but what they are given.
 
 from otto_pipeline.events import event_log
 from otto_pipeline.features import table
-from otto_pipeline.orchestration.artifact import Artifact, Batch
+from otto_pipeline.orchestration.artifact import Artifact, Batch, parquet_pieces
 from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
+from otto_pipeline.retrieval import neighbours
 from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
 from otto_pipeline.retrieval.covisitation import covisitation_stage, write_matrices
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.popularity import POPULARITY_STAGE
 from otto_pipeline.retrieval.sources import CANDIDATES
-from otto_pipeline.schemas import COVISITATION, EVENT_LOG, POPULARITY, PREDICTIONS, TYPES
+from otto_pipeline.schemas import (
+    COVISITATION,
+    EVENT_LOG,
+    NEIGHBOURS,
+    POPULARITY,
+    PREDICTIONS,
+    TYPES,
+)
 
 KERNEL = frozenset({"numba", "parquet"})
 
@@ -59,11 +67,22 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
                 group,
                 f"Co-visitation matrix `{matrix.name}`: the {matrix.top_k} items seen most with "
                 f"each item in the same session. {matrix.source}.",
-                log,
+                {**log, **sessions},
                 kinds=KERNEL,
+                frames=parquet_pieces,
                 batch=in_one_pass,
             )
             for matrix in MATRICES
+        ),
+        Artifact(
+            f"{name}/neighbours",
+            neighbours.NEIGHBOURS_STAGE,
+            NEIGHBOURS,
+            group,
+            "The matrices as memory-mapped tables, in which kernels look neighbours up.",
+            {**log, **matrices},
+            kinds=frozenset({"numpy"}),
+            frames=neighbours.frames,
         ),
         Artifact(
             f"{name}/candidates",
@@ -72,7 +91,7 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
             group,
             "For each query session the items that it may want, with rank and score from each "
             "source, best first.",
-            {**log, **sessions, **popularity, **matrices},
+            {**log, **sessions, **popularity, "neighbours": f"{name}/neighbours"},
             kinds=KERNEL,
         ),
         Artifact(

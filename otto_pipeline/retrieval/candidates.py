@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog, open_event_log
-from otto_pipeline.retrieval.matrices import MATRICES
-from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours, stack
+from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
 from otto_pipeline.retrieval.sources import (
     CANDIDATES,
     LIST_WEIGHTS,
@@ -55,7 +54,7 @@ def write_candidates(inputs: Inputs, shard: int, settings: Settings, path: Path)
     log = open_event_log(inputs["event_log"])
     size = sessions_in_shard(settings)
     queries = query_sessions(inputs["sessions"])[shard * size : (shard + 1) * size]
-    tables = [open_neighbours(inputs[matrix.name], log.n_items) for matrix in MATRICES]
+    tables = open_neighbours(inputs["neighbours"])
     popular = popular_items(inputs["popularity"])
     frame = candidates(log, queries, tables, popular, settings.max_candidates, settings.threads)
     frame.write_parquet(path)
@@ -77,7 +76,7 @@ def popular_items(popularity: Dataset) -> pl.DataFrame:
 def candidates(
     log: EventLog,
     queries: NDArray[np.int32],
-    tables: list[NeighbourTable],
+    tables: tuple[NeighbourTable, ...],
     popular: pl.DataFrame,
     max_candidates: int,
     threads: int,
@@ -89,7 +88,7 @@ def candidates(
         log.session_start,
         log.aid,
         log.type,
-        *stack(tables),
+        tables,
         popular["aid"].to_numpy(),
         popular["score"].to_numpy(),
         TYPE_WEIGHTS,
@@ -130,9 +129,7 @@ def _candidates_of_block(
     session_start: NDArray[np.int64],
     aid: NDArray[np.int32],
     type_: NDArray[np.uint8],
-    table_start: NDArray[np.int64],
-    neighbour: NDArray[np.int32],
-    share: NDArray[np.float32],
+    tables: tuple[NeighbourTable, ...],
     popular: NDArray[np.int32],
     popular_score: NDArray[np.float64],
     type_weights: NDArray[np.float64],
@@ -161,13 +158,11 @@ def _candidates_of_block(
     for query in range(first, last):
         session = queries[query]
         begin, end = session_start[session], session_start[session + 1]
-        size = _union(begin, end, aid, table_start, neighbour, popular, slot_of, items)
+        size = _union(begin, end, aid, tables, popular, slot_of, items)
         scores = np.zeros((n_sources, size), np.float64)
         _score_history(begin, end, aid, type_, type_weights, slot_of, scores[0])
-        for table in range(table_start.shape[0]):
-            _score_neighbours(
-                items, scores[0], table_start[table], neighbour, share, slot_of, scores[1 + table]
-            )
+        for number in range(len(tables)):
+            _score_neighbours(items, scores[0], tables[number], slot_of, scores[1 + number])
         for place in range(len(popular)):
             scores[n_sources - 1, slot_of[popular[place]]] = popular_score[place]
         by_item = np.argsort(items[:size])
@@ -198,8 +193,7 @@ def _union(
     begin: int,
     end: int,
     aid: NDArray[np.int32],
-    table_start: NDArray[np.int64],
-    neighbour: NDArray[np.int32],
+    tables: tuple[NeighbourTable, ...],
     popular: NDArray[np.int32],
     slot_of: NDArray[np.int32],
     items: NDArray[np.int32],
@@ -209,11 +203,11 @@ def _union(
     for event in range(begin, end):
         size = _add(aid[event], slot_of, items, size)
     own = size
-    for table in range(table_start.shape[0]):
+    for table in tables:
         for slot in range(own):
             x = items[slot]
-            for place in range(table_start[table, x], table_start[table, x + 1]):
-                size = _add(neighbour[place], slot_of, items, size)
+            for place in range(table.start[x], table.start[x + 1]):
+                size = _add(table.neighbour[place], slot_of, items, size)
     for item in popular:
         size = _add(item, slot_of, items, size)
     return size
@@ -248,9 +242,7 @@ def _score_history(
 def _score_neighbours(
     items: NDArray[np.int32],
     own_score: NDArray[np.float64],
-    start: NDArray[np.int64],
-    neighbour: NDArray[np.int32],
-    share: NDArray[np.float32],
+    table: NeighbourTable,
     slot_of: NDArray[np.int32],
     score: NDArray[np.float64],
 ) -> None:
@@ -259,8 +251,8 @@ def _score_neighbours(
         if own_score[slot] == 0:
             break  # the session's own items have the first slots
         x = items[slot]
-        for place in range(start[x], start[x + 1]):
-            score[slot_of[neighbour[place]]] += own_score[slot] * share[place]
+        for place in range(table.start[x], table.start[x + 1]):
+            score[slot_of[table.neighbour[place]]] += own_score[slot] * table.share[place]
 
 
 @njit(cache=True, nogil=True)

@@ -1,14 +1,16 @@
 """Event log → co-visitation matrices: each item's heaviest neighbours.
 
-For each item x walk its occurrences, for each occurrence its neighbours inside the window, add
-their weights into a dense accumulator, keep the top k. No pair is ever materialised. Weights are
-integers (fixed point), so a sum does not depend on the order in which sessions, shards or threads
-are done; ties go to the smaller item index.
+Matrices that look at the same events are made in one pass (`pairs.py`); the shards of a matrix
+are ranges of items x. Ties go to the smaller item index.
+
+A log that no longer fits one host is done by ranges of sessions instead (`combiner.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +18,45 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog, open_event_log
-from otto_pipeline.retrieval.matrices import MATRICES, Matrix
+from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.retrieval.matrix import Matrix, Walk
+from otto_pipeline.retrieval.pairs import (
+    COSINE,
+    LOG_COSINE,
+    ONE,
+    ROW,
+    Rules,
+    Scratch,
+    add_pairs,
+    clear,
+    make_scratch,
+    rules_of,
+)
+from otto_pipeline.retrieval.walk import (
+    Occurrences,
+    PackedWalk,
+    count_events,
+    occurrences,
+    pack,
+)
 from otto_pipeline.schemas import COVISITATION
 from otto_pipeline.settings import Settings
-from otto_pipeline.store.dataset import Figures
+from otto_pipeline.store.dataset import Dataset, Figures
+from otto_pipeline.store.parquet import PieceWriter
 from otto_pipeline.store.stage import Inputs, Stage
 
-ONE = 2**20
-"""The weight 1 in fixed point."""
-RECENCY_GAIN = 3
-"""A pair at the end of the log weighs 1 + this, one at its beginning 1."""
+BLOCKS_PER_THREAD = 64
+"""Blocks of items with about equal numbers of pairs."""
 
 
 def covisitation_stage(matrix: Matrix) -> Stage:
     """The stage that builds one matrix; its shards are ranges of items."""
     return Stage(
-        write=partial(write_matrix, matrix),
-        version=f"1 {replace(matrix, source='')}",
+        write=partial(write_matrix, matrix.name),
+        version=f"2 {replace(matrix, source='')}",
         shards=_shards,
         layout=("items_per_shard",),
     )
@@ -45,226 +67,191 @@ def _shards(inputs: Inputs, settings: Settings) -> int:
     return max(1, -(-items // settings.items_per_shard))
 
 
-def write_matrix(
-    matrix: Matrix, inputs: Inputs, shard: int, settings: Settings, path: Path
-) -> Figures:
-    """Neighbours of the items of one range."""
-    log = open_event_log(inputs["event_log"])
-    first = shard * settings.items_per_shard
-    last = min(first + settings.items_per_shard, log.n_items)
-    frame = neighbours(log, matrix, first, last, settings.threads)
-    frame.write_parquet(path)
-    return {"items": frame["aid"].n_unique(), "neighbours": frame.height}
+def write_matrix(name: str, inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
+    """Neighbours of the items of one range in one matrix."""
+    return write_matrices(inputs, shard, settings, {name: path})[name]
 
 
 def write_matrices(
     inputs: Inputs, shard: int, settings: Settings, paths: Mapping[str, Path]
 ) -> dict[str, Figures]:
-    """Neighbours of the items of one range, in each of the named matrices, in one pass."""
-    named = {matrix.name: matrix for matrix in MATRICES}
-    return {
-        name: write_matrix(named[name], inputs, shard, settings, path)
-        for name, path in paths.items()
-    }
+    """Neighbours of the items of one range, in each of the named matrices."""
+    log = open_event_log(inputs["event_log"])
+    queries = query_mask(inputs["sessions"], log.n_sessions)
+    first = shard * settings.items_per_shard
+    last = min(first + settings.items_per_shard, log.n_items)
+    chosen = [matrix for matrix in MATRICES if matrix.name in paths]
+    with ExitStack() as files:
+        writers = {
+            name: files.enter_context(PieceWriter(path, COVISITATION.empty()))
+            for name, path in paths.items()
+        }
+        for name, frame in neighbours(log, queries, chosen, first, last, settings.threads):
+            writers[name].write(frame)
+    return {name: {"neighbours": writer.rows} for name, writer in writers.items()}
 
 
-def neighbours(log: EventLog, matrix: Matrix, first: int, last: int, threads: int) -> pl.DataFrame:
-    """The `COVISITATION` rows of items first … last−1."""
-    start, aid, ts, type_ = _window(
-        log.session_start, log.aid, log.ts, log.type, _type_mask(matrix), matrix.last_events
-    )
-    occurrence_start, occurrences = _index(aid, first, last)
-    session_of = np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
-    kernel = partial(
-        _neighbours_of_block,
-        start,
-        aid,
-        ts,
-        type_,
-        session_of,
-        occurrence_start,
-        occurrences,
-        first,
-        log.n_items,
-        matrix.max_seconds,
-        np.array(matrix.type_weights, np.int64),
-        RECENCY_GAIN * ONE / max(log.last_second, 1) if matrix.by_recency else 0.0,
-        matrix.once,
-        matrix.top_k,
-    )
-    frames = [_frame(*block) for block in map_blocks(kernel, np.diff(occurrence_start), threads)]
-    return pl.concat([COVISITATION.empty(), *frames])
+def query_mask(sessions: Dataset, n_sessions: int) -> NDArray[np.bool_]:
+    """Whether each session is to be predicted."""
+    mask = np.zeros(n_sessions, np.bool_)
+    mask[sessions.scan().filter("query").select("session").collect()["session"].to_numpy()] = True
+    return mask
 
 
-def _frame(
-    aid: NDArray[np.int32],
+def neighbours(
+    log: EventLog,
+    queries: NDArray[np.bool_],
+    matrices: Sequence[Matrix],
+    first: int,
+    last: int,
+    threads: int,
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The `COVISITATION` rows of items first … last−1, block by block, with the matrix's name."""
+    for walk, of_walk in by_walk(matrices):
+        packed = pack(log, walk, queries, threads)
+        found = occurrences(packed, first, last, threads)
+        rules = rules_of(of_walk, log.last_second)
+        events = _events_where_needed(packed, of_walk)
+        idle = [make_scratch(found, packed, rules) for _ in range(threads)]
+        top = partial(_top_of_block, found, packed, rules, first, events, idle)
+        for block in map_blocks(top, found.visited, threads, BLOCKS_PER_THREAD):
+            for matrix, frame in zip(of_walk, block, strict=True):
+                yield matrix.name, frame
+
+
+def by_walk(matrices: Iterable[Matrix]) -> Iterator[tuple[Walk, list[Matrix]]]:
+    """The matrices that share a pass."""
+
+    def order(matrix: Matrix) -> tuple:
+        return matrix.walk.types, matrix.walk.last, matrix.walk.runs
+
+    for _, group in groupby(sorted(matrices, key=order), key=order):
+        members = list(group)
+        yield members[0].walk, members
+
+
+def _events_where_needed(packed: PackedWalk, matrices: Sequence[Matrix]) -> NDArray[np.int64]:
+    """Events of each item in the walk; empty where no matrix is normalised by them."""
+    needed = any(matrix.normalisation in ("cosine", "log_cosine") for matrix in matrices)
+    return count_events(packed) if needed else np.zeros(0, np.int64)
+
+
+def _top_of_block(
+    found: Occurrences,
+    packed: PackedWalk,
+    rules: Rules,
+    first_item: int,
+    events: NDArray[np.int64],
+    idle: list[Scratch],
+    first: int,
+    last: int,
+) -> list[pl.DataFrame]:
+    """The `COVISITATION` rows of items first_item + first … last−1, in each matrix."""
+    items = np.arange(first_item + first, first_item + last, dtype=np.int32)
+    scratch = idle.pop()
+    top = _top(found, packed, rules, first_item, events, scratch, first, last)
+    idle.append(scratch)
+    return [covisitation_frame(items, *of_matrix) for of_matrix in zip(*top, strict=True)]
+
+
+def covisitation_frame(
+    items: NDArray[np.int32],
+    counted: NDArray[np.int64],
     neighbour: NDArray[np.int32],
-    weight: NDArray[np.int64],
-    rank: NDArray[np.uint16],
+    score: NDArray[np.float32],
 ) -> pl.DataFrame:
+    """The rows of items of which each has its number of neighbours, heaviest first."""
+    ends = np.cumsum(counted)
+    rank = np.arange(1, len(neighbour) + 1) - np.repeat(ends - counted, counted)
     columns = {
-        "aid": aid,
+        "aid": np.repeat(items, counted),
         "neighbour": neighbour,
-        "weight": (weight / ONE).astype(np.float32),
-        "rank": rank,
+        "weight": score,
+        "rank": rank.astype(np.uint16),
     }
     return pl.DataFrame(columns, schema=COVISITATION.empty().schema)
 
 
-def _type_mask(matrix: Matrix) -> NDArray[np.bool_]:
-    mask = np.zeros(3, np.bool_)
-    mask[list(matrix.types)] = True
-    return mask
-
-
 @njit(cache=True, nogil=True)
-def _window(
-    session_start: NDArray[np.int64],
-    aid: NDArray[np.int32],
-    ts: NDArray[np.int32],
-    type_: NDArray[np.uint8],
-    wanted: NDArray[np.bool_],
-    last_events: int,
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """The log cut to each session's last events of the wanted types, as CSR arrays."""
-    sessions = len(session_start) - 1
-    start = np.zeros(sessions + 1, np.int64)
-    for session in range(sessions):
-        kept = 0
-        for event in range(session_start[session], session_start[session + 1]):
-            kept += wanted[type_[event]]
-        start[session + 1] = start[session] + min(kept, last_events)
-    out_aid = np.empty(start[-1], np.int32)
-    out_ts = np.empty(start[-1], np.int32)
-    out_type = np.empty(start[-1], np.uint8)
-    for session in range(sessions):
-        place = start[session + 1]
-        event = session_start[session + 1] - 1
-        while place > start[session]:
-            if wanted[type_[event]]:
-                place -= 1
-                out_aid[place] = aid[event]
-                out_ts[place] = ts[event]
-                out_type[place] = type_[event]
-            event -= 1
-    return start, out_aid, out_ts, out_type
-
-
-@njit(cache=True, nogil=True)
-def _index(
-    aid: NDArray[np.int32], first: int, last: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each item of a range occurs: CSR of event numbers, ascending (a counting sort)."""
-    start = np.zeros(last - first + 1, np.int64)
-    for event in range(len(aid)):
-        if first <= aid[event] < last:
-            start[aid[event] - first + 1] += 1
-    start = np.cumsum(start)
-    occurrences = np.empty(start[-1], np.int64)
-    place = start[:-1].copy()
-    for event in range(len(aid)):
-        if first <= aid[event] < last:
-            item = aid[event] - first
-            occurrences[place[item]] = event
-            place[item] += 1
-    return start, occurrences
-
-
-@njit(cache=True, nogil=True)
-def _neighbours_of_block(
-    session_start: NDArray[np.int64],
-    aid: NDArray[np.int32],
-    ts: NDArray[np.int32],
-    type_: NDArray[np.uint8],
-    session_of: NDArray[np.int32],
-    occurrence_start: NDArray[np.int64],
-    occurrences: NDArray[np.int64],
+def _top(
+    found: Occurrences,
+    packed: PackedWalk,
+    rules: Rules,
     first_item: int,
-    n_items: int,
-    max_seconds: int,
-    type_weights: NDArray[np.int64],
-    recency: float,
-    once: bool,
-    top_k: int,
+    events: NDArray[np.int64],
+    scratch: Scratch,
     first: int,
     last: int,
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Top neighbours of the items first … last−1 of the range.
-
-    Per thread 20 bytes an item of the log; per pair one random access to the accumulator (two
-    where pairs count once).
-    """
-    sums = np.zeros(n_items, np.int64)
-    counted_for = np.zeros(n_items, np.int32)  # the visit of x to a session that counted y
-    touched = np.empty(n_items, np.int32)
-    rows = (last - first) * top_k
-    out_aid = np.empty(rows, np.int32)
-    out_neighbour = np.empty(rows, np.int32)
-    out_weight = np.empty(rows, np.int64)
-    out_rank = np.empty(rows, np.uint16)
-    row = 0
+) -> tuple[list, list, list]:
+    """For each matrix: number of neighbours of each item, neighbours and scores, heaviest first."""
+    n_rules = len(rules.rules)
+    rows = np.zeros(n_rules, np.int64)
+    counted = [np.zeros(last - first, np.int64) for _ in range(n_rules)]
+    neighbour = [np.empty((last - first) * rule.top_k, np.int32) for rule in rules.rules]
+    score = [np.empty((last - first) * rule.top_k, np.float64) for rule in rules.rules]
     visit = 0
     for item in range(first, last):
         x = first_item + item
-        n_touched = 0
-        session = -1
-        # latest occurrence first: where a pair counts once, it is the one with the most weight
-        for place in range(occurrence_start[item + 1] - 1, occurrence_start[item] - 1, -1):
-            event = occurrences[place]
-            if session_of[event] != session:
-                session = session_of[event]
-                visit += 1
-            weight_x = ONE + round(recency * ts[event])
-            begin, end = session_start[session], session_start[session + 1]
-            left = event - 1
-            while left >= begin and ts[event] - ts[left] < max_seconds:
-                left -= 1
-            for other in range(left + 1, end):
-                if ts[other] - ts[event] >= max_seconds:
-                    break
-                y = aid[other]
-                if y == x or (once and counted_for[y] == visit):
-                    continue
-                counted_for[y] = visit
-                if sums[y] == 0:
-                    touched[n_touched] = y
-                    n_touched += 1
-                sums[y] += weight_x * type_weights[type_[other]]
-        kept = _keep_top(touched, n_touched, sums, top_k, out_neighbour[row:], out_weight[row:])
-        for rank in range(kept):
-            out_aid[row + rank] = x
-            out_rank[row + rank] = rank + 1
-        row += kept
-    return out_aid[:row], out_neighbour[:row], out_weight[:row], out_rank[:row]
+        begin, end = found.start[item], found.start[item + 1]
+        slots, visit = add_pairs(x, begin, end, found.occurrence, packed, rules, scratch, visit)
+        for index in range(n_rules):
+            rule, row = rules.rules[index], rows[index]
+            kept = keep_top(
+                x,
+                rule.normalisation,
+                scratch.sums[:slots, index],
+                scratch.item_of[:slots],
+                events,
+                neighbour[index][row : row + rule.top_k],
+                score[index][row : row + rule.top_k],
+            )
+            counted[index][item - first] = kept
+            rows[index] += kept
+        clear(scratch, slots)
+    return (
+        counted,
+        [neighbour[index][: rows[index]] for index in range(n_rules)],
+        [score[index][: rows[index]].astype(np.float32) for index in range(n_rules)],
+    )
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _keep_top(
-    touched: NDArray[np.int32],
-    n_touched: int,
+@inner_njit
+def keep_top(
+    x: int,
+    normalisation: int,
     sums: NDArray[np.int64],
-    top_k: int,
-    out_item: NDArray[np.int32],
-    out_sum: NDArray[np.int64],
+    item_of: NDArray[np.int32],
+    events: NDArray[np.int64],
+    items: NDArray[np.int32],
+    values: NDArray[np.float64],
 ) -> int:
-    """Insert the touched items into a list of the k heaviest, and clear their sums."""
+    """Write the len(items) heaviest neighbours, ties by item; return how many there are."""
+    total = 0
+    if normalisation == ROW:
+        for slot in range(len(sums)):
+            total += sums[slot]
     kept = 0
-    for index in range(n_touched):
-        y = touched[index]
-        weight = sums[y]
-        sums[y] = 0
+    for slot in range(len(sums)):
+        if sums[slot] == 0:
+            continue
+        y, value = item_of[slot], sums[slot] * (1 / ONE)
+        if normalisation == ROW:
+            value = sums[slot] / total
+        elif normalisation == COSINE:
+            value /= np.sqrt(float(events[x]) * events[y])
+        elif normalisation == LOG_COSINE:
+            value /= np.log(np.sqrt(float(events[x]) * events[y] + 2))
         place = kept
         while place > 0 and (
-            weight > out_sum[place - 1]
-            or (weight == out_sum[place - 1] and y < out_item[place - 1])
+            value > values[place - 1] or (value == values[place - 1] and y < items[place - 1])
         ):
             place -= 1
-        if place >= top_k:
+        if place >= len(items):
             continue
-        for shifted in range(min(kept, top_k - 1), place, -1):
-            out_sum[shifted] = out_sum[shifted - 1]
-            out_item[shifted] = out_item[shifted - 1]
-        out_sum[place] = weight
-        out_item[place] = y
-        kept = min(kept + 1, top_k)
+        for shifted in range(min(kept, len(items) - 1), place, -1):
+            values[shifted] = values[shifted - 1]
+            items[shifted] = items[shifted - 1]
+        values[place] = value
+        items[place] = y
+        kept = min(kept + 1, len(items))
     return kept

@@ -1,49 +1,152 @@
-"""A matrix as arrays that kernels look neighbours up in."""
+"""Matrices as memory-mapped look-up tables, shared by all threads and processes.
 
-from dataclasses import dataclass
+In go the Parquet datasets of a lane's matrices, out comes one file per matrix: the arrays of a
+`NeighbourTable` one after the other, 10 bytes a neighbour and 8 an item.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
-from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.schemas import NEIGHBOURS
+from otto_pipeline.settings import Settings
+from otto_pipeline.store.dataset import Dataset, Figures
+from otto_pipeline.store.parquet import read_pieces
+from otto_pipeline.store.stage import Inputs, Stage
+
+CHECKED_ITEMS = 50_000
+"""Items that one piece of a check holds."""
 
 
-@dataclass(frozen=True)
-class NeighbourTable:
-    """Item x has neighbours start[x] … start[x+1]−1, heaviest first.
+class NeighbourTable(NamedTuple):
+    """Item x has the neighbours start[x] … start[x+1]−1, in the order of their indices.
 
     `share` is the neighbour's weight over the sum of the row: rows of frequent and of rare items
-    count alike.
+    count alike. `rank` is its place in the row by weight, from 1.
     """
 
     start: NDArray[np.int64]
     neighbour: NDArray[np.int32]
     share: NDArray[np.float32]
+    rank: NDArray[np.uint16]
 
 
-def open_neighbours(matrix: Dataset, n_items: int) -> NeighbourTable:
-    """The neighbours of a co-visitation matrix."""
-    weight = pl.col("weight").cast(pl.Float64)  # sums of these are exact, in any order
-    rows = matrix.scan().select(
-        "aid",
-        "neighbour",
-        share=(weight / weight.sum().over("aid")).cast(pl.Float32),
-    )
-    frame = rows.collect()
-    counts = np.bincount(frame["aid"].to_numpy(), minlength=n_items)
+@njit(cache=True, nogil=True)
+def share_of(table: NeighbourTable, x: int, y: int) -> float:
+    """The share of neighbour y in the row of x; 0 where it is none. Takes log2(k) steps."""
+    low, high = table.start[x], table.start[x + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if table.neighbour[middle] < y:
+            low = middle + 1
+        else:
+            high = middle
+    if low < table.start[x + 1] and table.neighbour[low] == y:
+        return table.share[low]
+    return 0.0
+
+
+def neighbour_table(rows: pl.DataFrame, n_items: int) -> NeighbourTable:
+    """The table of the `COVISITATION` rows of a whole matrix, in memory."""
+    sorted_rows = _with_shares(rows)
+    counts = np.bincount(rows["aid"].to_numpy(), minlength=n_items)
     return NeighbourTable(
-        start=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]),
-        neighbour=frame["neighbour"].to_numpy(),
-        share=frame["share"].to_numpy(),
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]),
+        *(sorted_rows[name].to_numpy(writable=True) for name in ("neighbour", "share", "rank")),
     )
 
 
-def stack(tables: list[NeighbourTable]) -> tuple[NDArray, NDArray, NDArray]:
-    """Tables as one set of arrays for a kernel: row m of `start` points into those of table m."""
-    offsets = np.cumsum([0, *(len(table.neighbour) for table in tables[:-1])])
-    return (
-        np.stack([table.start + offset for table, offset in zip(tables, offsets, strict=True)]),
-        np.concatenate([table.neighbour for table in tables]),
-        np.concatenate([table.share for table in tables]),
-    )
+def open_neighbours(dataset: Dataset) -> tuple[NeighbourTable, ...]:
+    """Map the tables of all matrices, in the order of `MATRICES`."""
+    return tuple(_open(file, **dataset.figures(shard)) for shard, file in enumerate(dataset.files))
+
+
+def _open(file: Path, items: int, neighbours: int) -> NeighbourTable:
+    content = np.memmap(file, np.uint8, mode="r")
+    arrays = []
+    for name, offset in _offsets(items, neighbours).items():
+        dtype, count = _layout(items, neighbours)[name]
+        arrays.append(content[offset : offset + dtype.itemsize * count].view(dtype))
+    return NeighbourTable(*arrays)
+
+
+def _layout(items: int, neighbours: int) -> dict[str, tuple[np.dtype, int]]:
+    """Type and length of each array, the widest first so that all lie at multiples of it."""
+    return {
+        "start": (np.dtype(np.int64), items + 1),
+        "neighbour": (np.dtype(np.int32), neighbours),
+        "share": (np.dtype(np.float32), neighbours),
+        "rank": (np.dtype(np.uint16), neighbours),
+    }
+
+
+def _offsets(items: int, neighbours: int) -> dict[str, int]:
+    sizes = [dtype.itemsize * count for dtype, count in _layout(items, neighbours).values()]
+    places = np.cumsum([0, *sizes[:-1]])
+    return dict(zip(_layout(items, neighbours), map(int, places), strict=True))
+
+
+def write_neighbours(inputs: Inputs, shard: int, _settings: Settings, path: Path) -> Figures:
+    """The table of one matrix, row group by row group."""
+    matrix = inputs[MATRICES[shard].name]
+    items, rows = inputs["event_log"].figures()["items"], matrix.manifest.rows
+    places = _offsets(items, rows)
+    counts = np.zeros(items, np.int64)
+    with path.open("wb") as file:
+        for piece in _pieces(matrix):
+            counts += np.bincount(piece["aid"].to_numpy(), minlength=items)
+            for name in ("neighbour", "share", "rank"):
+                file.seek(places[name])
+                places[name] += file.write(piece[name].to_numpy().tobytes())
+        file.seek(0)
+        file.write(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).tobytes())
+    return {"items": items, "neighbours": rows}
+
+
+def _pieces(matrix: Dataset) -> Iterator[pl.DataFrame]:
+    for file in matrix.files:
+        yield from map(_with_shares, read_pieces(file))
+
+
+def _with_shares(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of whole items by item and neighbour, with the share of each."""
+    weight = pl.col("weight").cast(pl.Float64)  # sums of these are exact, in any order
+    share = (weight / weight.sum().over("aid")).cast(pl.Float32)
+    return rows.with_columns(share=share).sort("aid", "neighbour")
+
+
+def frames(dataset: Dataset) -> Iterator[pl.LazyFrame]:
+    """The tables as rows, piece by piece, for the check of the contract."""
+    for table in open_neighbours(dataset):
+        n_items = len(table.start) - 1
+        for first in range(0, n_items, CHECKED_ITEMS):
+            last = min(first + CHECKED_ITEMS, n_items)
+            begin, end = table.start[first], table.start[last]
+            counts = np.diff(table.start[first : last + 1])
+            yield pl.LazyFrame(
+                {
+                    "aid": np.repeat(np.arange(first, last, dtype=np.int32), counts),
+                    "neighbour": table.neighbour[begin:end],
+                    "share": table.share[begin:end],
+                    "rank": table.rank[begin:end],
+                },
+                schema=NEIGHBOURS.empty().schema,
+            )
+
+
+def _one_each(_inputs: Inputs, _settings: Settings) -> int:
+    return len(MATRICES)
+
+
+NEIGHBOURS_STAGE = Stage(
+    write=write_neighbours,
+    version=f"1 {[matrix.name for matrix in MATRICES]}",
+    shards=_one_each,
+    file="matrix-{shard}.bin",
+)

@@ -9,19 +9,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
+class PieceWriter:
+    """Writes frames of the schema of `empty` as the row groups of one file; counts the `rows`."""
+
+    def __init__(self, path: Path, empty: pl.DataFrame) -> None:
+        schema = empty.to_arrow().schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", **_encodings(schema))
+        self.rows = 0
+
+    def __enter__(self) -> "PieceWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, piece: pl.DataFrame) -> None:
+        """Append a row group, however long: a session or item never lies in two."""
+        self._writer.write_table(piece.to_arrow(), row_group_size=max(1, piece.height))
+        self.rows += piece.height
+
+
 def write_pieces(path: Path, pieces: Iterable[pl.DataFrame], empty: pl.DataFrame) -> int:
     """Write frames of one schema as the row groups of one file; return the number of rows.
 
     `empty` has the schema and is what the file holds when there is no piece.
     """
-    rows = 0
-    schema = empty.to_arrow().schema
-    with pq.ParquetWriter(path, schema, compression="zstd", **_encodings(schema)) as writer:
+    with PieceWriter(path, empty) as writer:
         for piece in pieces:
-            rows += piece.height
-            # one row group each, however long: a session never lies in two
-            writer.write_table(piece.to_arrow(), row_group_size=max(1, piece.height))
-    return rows
+            writer.write(piece)
+    return writer.rows
 
 
 def read_pieces(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:

@@ -8,8 +8,9 @@ from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval.candidates import candidates
 from otto_pipeline.retrieval.covisitation import neighbours
 from otto_pipeline.retrieval.matrices import MATRICES
-from otto_pipeline.retrieval.neighbours import NeighbourTable
+from otto_pipeline.retrieval.neighbours import NeighbourTable, neighbour_table
 from otto_pipeline.retrieval.sources import CANDIDATES, LIST_WEIGHTS, RANK_OFFSET, SOURCES
+from otto_pipeline.schemas import COVISITATION
 from otto_pipeline_tests.logs import N_ITEMS, frame, log_of, random_events
 
 POPULAR = pl.DataFrame(
@@ -18,22 +19,19 @@ POPULAR = pl.DataFrame(
 NOTHING_POPULAR = POPULAR.clear()
 
 
-def table_of(rows: pl.DataFrame) -> NeighbourTable:
-    counts = np.bincount(rows["aid"].to_numpy(), minlength=N_ITEMS)
-    share = rows["weight"] / rows.select(pl.col("weight").sum().over("aid")).to_series()
-    return NeighbourTable(
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        rows["neighbour"].to_numpy(),
-        share.cast(pl.Float32).to_numpy(),
+def tables_of(log: EventLog) -> tuple[NeighbourTable, ...]:
+    nobody = np.zeros(log.n_sessions, np.bool_)
+    found: dict[str, list[pl.DataFrame]] = {}
+    for name, rows in neighbours(log, nobody, MATRICES, 0, N_ITEMS, 1):
+        found.setdefault(name, []).append(rows)
+    return tuple(
+        neighbour_table(pl.concat([COVISITATION.empty(), *found.get(matrix.name, [])]), N_ITEMS)
+        for matrix in MATRICES
     )
 
 
-def tables_of(log: EventLog) -> list[NeighbourTable]:
-    return [table_of(neighbours(log, matrix, 0, N_ITEMS, 1)) for matrix in MATRICES]
-
-
 def reference(
-    log: EventLog, session: int, tables: list[NeighbourTable], max_candidates: int
+    log: EventLog, session: int, tables: tuple[NeighbourTable, ...], max_candidates: int
 ) -> list[dict]:
     """Candidates of one session with dictionaries, in the words of the module's docstrings."""
     begin, end = log.session_start[session], log.session_start[session + 1]
@@ -55,11 +53,9 @@ def reference(
     }
     rows = []
     for aid in {aid for of in scores.values() for aid in of}:
-        pre_score = 1.0 * (aid in scores["history"]) + sum(
-            LIST_WEIGHTS[source] / (RANK_OFFSET + of[aid])
-            for source, of in ranks.items()
-            if aid in of
-        )
+        pre_score = float(aid in scores["history"])
+        for source, of in ranks.items():  # one by one, as floats are summed
+            pre_score += LIST_WEIGHTS[source] / (RANK_OFFSET + of[aid]) if aid in of else 0.0
         row = {"session": session, "aid": aid, "pre_score": pre_score}
         for source in SOURCES:
             row[f"{source}_rank"] = ranks[source].get(aid)

@@ -1,0 +1,218 @@
+"""Which co-visitation matrices are worth building, into RESULTS.md.
+
+    python -m bench matrices ../shared/data
+
+On two logs, candidates are made with all matrices of the catalogue at once; then sets of matrices
+are compared by the recall of the 100 best by their list, without building anything again. From
+the seed's three on, the matrix that helps most is added until 99 % of the recall of all of them
+is kept on both logs; then any that is not needed is taken out again.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bench.command import run
+from bench.generate import DATA, OTTO
+from bench.results import write_section
+from otto_pipeline.retrieval.matrices import CATALOGUE
+from otto_pipeline.schemas import TYPES, WEIGHTS
+from otto_pipeline.settings import load_settings
+from otto_pipeline.store.dataset import Dataset
+
+SEED = ("time", "cart_order", "buy2buy")
+KEPT = 0.99
+AT = 100
+CONSIDERED = 1000
+SAMPLED = 10_000
+"""Query sessions of the generated log."""
+GENERATED = DATA / "generated10"
+NAMES = [matrix.name for matrix in CATALOGUE]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What all sources propose to query sessions: arrays by source or type, session, place."""
+
+    rank: NDArray[np.uint16]
+    is_label: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    """Number of labels of each type, found or not."""
+
+    def recall(self, names: Iterable[str]) -> float:
+        """Weighted recall of the 100 best by the list of these matrices."""
+        score = _reciprocal(self.rank[0]) + (self.rank[0] > 0) + 0.1 * _reciprocal(self.rank[-1])
+        for name in names:
+            score += _reciprocal(self.rank[1 + NAMES.index(name)])
+        best = np.argpartition(-score, AT, axis=1)[:, :AT]
+        proposed = np.take_along_axis(score, best, axis=1) > 0
+        hits = np.take_along_axis(self.is_label, best[None], axis=2) & proposed
+        found = hits.sum(axis=(1, 2))
+        shares = np.divide(found, self.labels, out=np.zeros(3), where=self.labels > 0)
+        return float(shares @ [WEIGHTS[name] for name in TYPES])
+
+
+def _reciprocal(rank: NDArray[np.uint16]) -> NDArray[np.float32]:
+    return np.where(rank > 0, 1 / (np.float32(10) + rank), np.float32(0))
+
+
+def pool(log: Path, days: str, seed: int) -> Pool:
+    """Build the log's matrices, and what they propose to its query sessions."""
+    from bench.stage import STEPS, build_step  # noqa: PLC0415  # needs OTTO_MATRICES=all
+    from otto_pipeline.events.event_log import open_event_log  # noqa: PLC0415
+    from otto_pipeline.retrieval.candidates import (  # noqa: PLC0415
+        candidates,
+        popular_items,
+        query_sessions,
+    )
+    from otto_pipeline.retrieval.neighbours import open_neighbours  # noqa: PLC0415
+
+    DATA.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=DATA) as store:
+        settings = load_settings(
+            {
+                "OTTO_DATA_DIR": str(log),
+                "OTTO_STORE_DIR": store,
+                "OTTO_SEED": str(seed),
+                "OTTO_VALIDATION_DAYS": days,
+            }
+        )
+        for name, artifacts in STEPS.items():
+            if name.startswith("log/") or name.startswith("validation/"):
+                if name == "validation/candidates":
+                    break
+                build_step(artifacts, "full", settings)
+        lane = Path(store) / "full/validation"
+        queries = query_sessions(Dataset(lane / "sessions"))
+        if len(queries) > SAMPLED:
+            queries = np.sort(np.random.default_rng(seed).choice(queries, SAMPLED, replace=False))
+        found = candidates(
+            open_event_log(Dataset(lane / "event_log")),
+            queries,
+            open_neighbours(Dataset(lane / "neighbours")),
+            popular_items(Dataset(lane / "popularity")),
+            CONSIDERED,
+            settings.threads,
+        )
+        return _pool(found, Dataset(lane / "labels").read(), queries)
+
+
+def _pool(found: pl.DataFrame, labels: pl.DataFrame, queries: NDArray[np.int32]) -> Pool:
+    session = np.searchsorted(queries, found["session"].to_numpy())
+    place = np.arange(found.height) - np.searchsorted(session, session)
+    shape = (len(queries), CONSIDERED)
+    sources = [name for name in found.columns if name.endswith("_rank")]
+    rank = np.zeros((len(sources), *shape), np.uint16)
+    for index, name in enumerate(sources):
+        rank[index, session, place] = found[name].fill_null(0).to_numpy()
+    labels = labels.filter(pl.col("session").is_in(queries))
+    is_label = np.zeros((3, *shape), np.bool_)
+    for index, name in enumerate(TYPES):
+        of_type = labels.filter(pl.col("type") == name).select("session", "aid", hit=True)
+        joined = found.select("session", "aid").join(
+            of_type, on=["session", "aid"], how="left", maintain_order="left"
+        )
+        is_label[index, session, place] = joined["hit"].fill_null(False).to_numpy()
+    counts = [labels.filter(pl.col("type") == name).height for name in TYPES]
+    return Pool(rank, is_label, np.array(counts))
+
+
+def together(pools: list[Pool]) -> Pool:
+    """Several pools as one."""
+    return Pool(
+        np.concatenate([one.rank for one in pools], axis=1),
+        np.concatenate([one.is_label for one in pools], axis=1),
+        sum(one.labels for one in pools),
+    )
+
+
+def smallest(pools: dict[str, Pool]) -> tuple[list[str], list[list[str]]]:
+    """Names of the set, and a row of the table for each step to it."""
+    goal = {log: one.recall(NAMES) for log, one in pools.items()}
+    names = list(SEED)
+    rows = []
+
+    def kept(chosen: list[str]) -> list[float]:
+        return [one.recall(chosen) / goal[log] for log, one in pools.items()]
+
+    rows.append(["the seed's", *map(_shown, kept(names))])
+    while min(kept(names)) < KEPT:
+        others = [name for name in NAMES if name not in names]
+        best = max(others, key=lambda name: min(kept([*names, name])))
+        names.append(best)
+        rows.append([f"+ {best}", *map(_shown, kept(names))])
+    for name in names[len(SEED) : -1]:
+        without = [other for other in names if other != name]
+        if min(kept(without)) >= KEPT:
+            names = without
+            rows.append([f"− {name}", *map(_shown, kept(names))])
+    return names, rows
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def ablation(pools: dict[str, Pool]) -> list[list[str]]:
+    """For each matrix, on each log: recall with history and popularity, and of all without it."""
+    return [
+        [
+            name,
+            *(
+                _shown(value)
+                for one in pools.values()
+                for value in (one.recall([name]), one.recall(set(NAMES) - {name}))
+            ),
+        ]
+        for name in NAMES
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def measure(data: str) -> str:
+    """The section's text."""
+    jd = Path(data) / "jd_hup_appliances/jd_hup_appliances.jsonl.gz"
+    pools = {
+        "jd_hup_appliances": together([pool(jd, "7", seed) for seed in range(11, 16)]),
+        "generated": pool(GENERATED, "7", 42),
+    }
+    names, steps = smallest(pools)
+    of_all = ", ".join(f"{log} {one.recall(NAMES):.4f}" for log, one in pools.items())
+    without = ", ".join(f"{log} {one.recall([]):.4f}" for log, one in pools.items())
+    columns = [f"{log}: {what}" for log in pools for what in ("alone", "all without")]
+    return "\n\n".join(
+        [
+            f"Weighted recall@{AT} of the list that needs no labels: history, popularity and the "
+            f"matrices. jd_hup_appliances with cut seeds 11–15; a log of 1,290,000 generated "
+            f"sessions, {SAMPLED:,} of its query sessions. Of all {len(NAMES)} matrices: {of_all}; "
+            f"of none: {without}.",
+            _table(["matrices", *(f"{log}, of all" for log in pools)], steps),
+            f"The default: {', '.join(names)}.",
+            _table(["matrix", *columns], ablation(pools)),
+        ]
+    )
+
+
+def main(data: str) -> None:
+    """`data` is the folder of the real logs."""
+    if not GENERATED.exists():
+        size = ("--sessions", "1290000", "--test-sessions", "0", "--items", "185560")
+        run(OTTO, "generate", *size, "--out", str(GENERATED))
+    text = run(sys.executable, "-m", "bench.matrices", data, OTTO_MATRICES="all").output
+    write_section("Which matrices", f"python -m bench matrices {data}", text)
+
+
+if __name__ == "__main__":
+    assert os.environ["OTTO_MATRICES"] == "all"
+    print(measure(sys.argv[1]))

@@ -1,0 +1,109 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otto_pipeline.orchestration.checks import table_failures
+from otto_pipeline.retrieval.expansion import Lists, hop
+from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.retrieval.neighbours import (
+    NeighbourTable,
+    frames,
+    neighbour_table,
+    open_neighbours,
+    share_of,
+)
+from otto_pipeline.schemas import COVISITATION, NEIGHBOURS
+from otto_pipeline_tests.pipeline import build_until
+
+N_ITEMS = 8
+
+
+@st.composite
+def matrix_rows(draw: st.DrawFn) -> pl.DataFrame:
+    """Rows of a whole matrix of few items, each row's neighbours by falling weight."""
+    rows = []
+    for aid in range(N_ITEMS):
+        others = draw(st.lists(st.integers(0, N_ITEMS - 1), unique=True, max_size=5))
+        weights = sorted(
+            draw(st.lists(st.integers(1, 9), min_size=len(others), max_size=len(others))),
+            reverse=True,
+        )
+        rows += [
+            (aid, y, float(w), r)
+            for r, (y, w) in enumerate(zip(others, weights, strict=True), start=1)
+        ]
+    return pl.DataFrame(rows, schema=COVISITATION.empty().schema, orient="row")
+
+
+def shares(rows: pl.DataFrame) -> dict[tuple[int, int], float]:
+    total: dict[int, float] = {}
+    for aid, _, weight, _ in rows.iter_rows():
+        total[aid] = total.get(aid, 0) + weight
+    return {(aid, y): weight / total[aid] for aid, y, weight, _ in rows.iter_rows()}
+
+
+@given(rows=matrix_rows())
+@settings(deadline=None, max_examples=50)
+def test_share_is_found_for_every_pair_of_items(rows: pl.DataFrame) -> None:
+    table, expected = neighbour_table(rows, N_ITEMS), shares(rows)
+    for x in range(N_ITEMS):
+        for y in range(N_ITEMS):
+            assert share_of(table, x, y) == pytest.approx(expected.get((x, y), 0.0))
+
+
+@given(rows=matrix_rows(), second_rows=matrix_rows(), sources=st.integers(1, 4))
+@settings(deadline=None, max_examples=50)
+def test_two_hops_equal_dictionaries(
+    rows: pl.DataFrame, second_rows: pl.DataFrame, sources: int
+) -> None:
+    lists = Lists(np.array([0, 2, 2, 3]), np.array([1, 4, 7], np.int32), np.array([2.0, 1.0, 1.0]))
+    first = hop(lists, neighbour_table(rows, N_ITEMS), sources=sources, keep=3, threads=2)
+    second = hop(first, neighbour_table(second_rows, N_ITEMS), sources=2, keep=4, threads=1)
+    for number in range(3):
+        own = _list(lists, number)
+        expected = _hop(_hop(own, rows, sources, 3), second_rows, 2, 4)
+        found = _list(second, number)
+        assert [item for item, _ in found] == [item for item, _ in expected]
+        assert [w for _, w in found] == pytest.approx([w for _, w in expected])
+
+
+def _list(lists: Lists, number: int) -> list[tuple[int, float]]:
+    part = slice(lists.start[number], lists.start[number + 1])
+    return list(zip(lists.item[part].tolist(), lists.weight[part].tolist(), strict=True))
+
+
+def _hop(
+    own: list[tuple[int, float]], rows: pl.DataFrame, sources: int, keep: int
+) -> list[tuple[int, float]]:
+    table = neighbour_table(rows, N_ITEMS)  # for its shares, which are 32-bit
+    score: dict[int, float] = {}
+    for x, weight in own[:sources]:
+        for place in range(table.start[x], table.start[x + 1]):
+            y = int(table.neighbour[place])
+            score[y] = score.get(y, 0.0) + weight * float(table.share[place])
+    return sorted(score.items(), key=lambda pair: (-pair[1], pair[0]))[:keep]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    store = tmp_path_factory.mktemp("store")
+    return build_until("validation/neighbours", store, None, scale="demo", demo_sessions=300)
+
+
+def test_mapped_tables_hold_what_the_matrices_hold(built: dict) -> None:
+    tables = open_neighbours(built["validation/neighbours"])
+    n_items = built["log/items"].manifest.rows
+    for matrix, table in zip(MATRICES, tables, strict=True):
+        rows = built[f"validation/covisitation/{matrix.name}"].read()
+        expected: NeighbourTable = neighbour_table(rows, n_items)
+        assert rows.height > 0
+        for mapped, in_memory in zip(table, expected, strict=True):
+            assert np.array_equal(mapped, in_memory)
+            assert not mapped.flags.writeable
+
+
+def test_mapped_tables_keep_their_contract(built: dict) -> None:
+    for piece in frames(built["validation/neighbours"]):
+        assert not table_failures(NEIGHBOURS, piece.collect())
