@@ -8,6 +8,7 @@ log to the Parquet files; of the seed's three the median of three builds.
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from bench.generate import ensure_log
 from bench.harness import STORE, costs, stage
 from bench.results import write_section
 from bench.stage import Cost
+from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.retrieval.covisitation import by_walk, query_mask
 from otto_pipeline.retrieval.matrices import chosen
@@ -44,8 +46,10 @@ def count_updates(log: EventLog, queries: np.ndarray, matrices: Sequence[Matrix]
         packed = pack(log, walk, queries, threads=2)
         found = occurrences(packed, 0, log.n_items, threads=2)
         rules = _counting(rules_of(of_walk, log.last_second))
-        scratch = make_scratch(found, packed, rules)
-        total += _count(found, packed, rules, scratch)
+        idle = [make_scratch(found, packed, rules) for _ in range(2)]
+        total += sum(
+            map_blocks(partial(_count_block, found, packed, rules, idle), found.visited, 2)
+        )
     return total
 
 
@@ -60,11 +64,32 @@ def _counting(rules: Rules) -> Rules:
     return Rules(counting, np.ones(1), rules.columns)
 
 
+def _count_block(
+    found: Occurrences,
+    packed: PackedWalk,
+    rules: Rules,
+    idle: list[Scratch],
+    first: int,
+    last: int,
+) -> int:
+    scratch = idle.pop()
+    total = _count(found, packed, rules, scratch, first, last)
+    idle.append(scratch)
+    return total
+
+
 @njit(nogil=True)
-def _count(found: Occurrences, packed: PackedWalk, rules: Rules, scratch: Scratch) -> int:
+def _count(
+    found: Occurrences,
+    packed: PackedWalk,
+    rules: Rules,
+    scratch: Scratch,
+    first: int,
+    last: int,
+) -> int:
     n_rules = len(rules.rules)
     total, visit = 0, 0
-    for x in range(packed.n_items):
+    for x in range(first, last):
         begin, end = found.start[x], found.start[x + 1]
         slots, visit = add_pairs(x, begin, end, found.occurrence, packed, rules, scratch, visit)
         for slot in range(slots):

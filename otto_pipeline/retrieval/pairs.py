@@ -187,9 +187,8 @@ def add_pairs(
 ) -> tuple[int, int]:
     """Sum the pairs of item x, whose occurrences are the numbers first … last−1.
 
-    Returns the number of its neighbours, and of the last visit. A visit is one session of x. Its
-    latest occurrence comes first, from there the nearest neighbours first, later ones before
-    earlier ones. What the matrices share is found out once for all of them.
+    Returns the number of its neighbours, and of the last visit: one session of x. Its latest
+    occurrence comes first, from there the nearest neighbours, later ones before earlier ones.
     """
     slots, visited = 0, -1
     for number in range(last - 1, first - 1, -1):
@@ -245,15 +244,17 @@ def _add_pairs_of_event(
     length = (header_word >> PLACE_BITS) & LENGTH_MASK
     for index in range(len(rules.rules)):
         rule = rules.rules[index]
-        if _reads(rule, header_word, word):
-            by_length = rules.tables[min(rule.length_begin + length, rule.length_end)]
-            weight = (1 + rule.recency * second) * by_length
-            seconds = rule.max_seconds
-            _add(rule, index, weight, seconds, rules.tables, scratch, 0, later, visit)
-            if not rule.forward:
-                weight *= rule.backward
-                seconds = min(seconds, second - rule.since + 1)
-                _add(rule, index, weight, seconds, rules.tables, scratch, later, earlier, visit)
+        if not _reads(rule, header_word, word):
+            continue
+        by_length = rules.tables[min(rule.length_begin + length, rule.length_end)]
+        weight, seconds = (1 + rule.recency * second) * by_length, rule.max_seconds
+        _weigh(rule, weight, scratch.weights, scratch.amounts)
+        _add(rule, index, seconds, rules.tables, scratch, 0, later, visit)
+        if not rule.forward:
+            if rule.backward != 1:
+                _weigh(rule, weight * rule.backward, scratch.weights, scratch.amounts)
+            seconds = min(seconds, second - rule.since + 1)
+            _add(rule, index, seconds, rules.tables, scratch, later, earlier, visit)
     return slots
 
 
@@ -324,7 +325,6 @@ def _look(
 def _add(
     rule: Any,
     index: int,
-    weight: float,
     max_seconds: int,
     tables: NDArray[np.float64],
     scratch: Scratch,
@@ -339,7 +339,6 @@ def _add(
     time_begin, time_end = rule.time_begin, rule.time_end
     distance_begin, distance_end = rule.distance_begin, rule.distance_end
     is_flat = time_begin == time_end and distance_begin == distance_end
-    _weigh(rule, weight, weights, amounts)
     for k in range(begin, end):
         slot, code, seconds, distance = near[k, 0], near[k, 1], near[k, 2], near[k, 3]
         if seconds >= max_seconds or distance > largest_distance:
