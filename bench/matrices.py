@@ -31,6 +31,7 @@ SEED = ("time", "cart_order", "buy2buy")
 KEPT = 0.99
 AT = 100
 CONSIDERED = 1000
+KNN_WEIGHTS = (0, 1, 2, 3, 5, 10)
 SAMPLED = 10_000
 """Query sessions of the generated log."""
 GENERATED = DATA / "generated10"
@@ -46,12 +47,13 @@ class Pool:
     labels: NDArray[np.int64]
     """Number of labels of each type, found or not."""
 
-    def recall(self, names: Iterable[str]) -> float:
-        """Weighted recall of the 100 best by the list of these matrices."""
+    def recall(self, names: Iterable[str], knn: float = 0.0, at: int = AT) -> float:
+        """Weighted recall of the best by the list of these matrices and of session kNN."""
         score = _reciprocal(self.rank[0]) + (self.rank[0] > 0) + 0.1 * _reciprocal(self.rank[-1])
+        score += knn * _reciprocal(self.rank[-2])
         for name in names:
             score += _reciprocal(self.rank[1 + NAMES.index(name)])
-        best = np.argpartition(-score, AT, axis=1)[:, :AT]
+        best = np.argpartition(-score, at, axis=1)[:, :at]
         proposed = np.take_along_axis(score, best, axis=1) > 0
         hits = np.take_along_axis(self.is_label, best[None], axis=2) & proposed
         found = hits.sum(axis=(1, 2))
@@ -73,6 +75,7 @@ def pool(log: Path, days: str, seed: int) -> Pool:
         query_sessions,
     )
     from otto_pipeline.retrieval.neighbours import open_neighbours  # noqa: PLC0415
+    from otto_pipeline.retrieval.session_knn import open_postings  # noqa: PLC0415
 
     DATA.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DATA) as store:
@@ -97,6 +100,7 @@ def pool(log: Path, days: str, seed: int) -> Pool:
             open_event_log(Dataset(lane / "event_log")),
             queries,
             open_neighbours(Dataset(lane / "neighbours")),
+            open_postings(Dataset(lane / "postings")),
             popular_items(Dataset(lane / "popularity")),
             CONSIDERED,
             settings.threads,
@@ -168,10 +172,21 @@ def ablation(pools: dict[str, Pool]) -> list[list[str]]:
             *(
                 _shown(value)
                 for one in pools.values()
-                for value in (one.recall([name]), one.recall(set(NAMES) - {name}))
+                for value in (one.recall([name]), one.recall([n for n in NAMES if n != name]))
             ),
         ]
         for name in NAMES
+    ]
+
+
+def with_knn(pools: dict[str, Pool], names: list[str]) -> list[list[str]]:
+    """For each weight of session kNN in the list, on each log: recall at 20 and at 100."""
+    return [
+        [
+            f"{weight:g}",
+            *(_shown(one.recall(names, weight, at)) for one in pools.values() for at in (20, AT)),
+        ]
+        for weight in KNN_WEIGHTS
     ]
 
 
@@ -200,6 +215,11 @@ def measure(data: str) -> str:
             _table(["matrices", *(f"{log}, of all" for log in pools)], steps),
             f"The default: {', '.join(names)}.",
             _table(["matrix", *columns], ablation(pools)),
+            "The default with session kNN, by its weight in the list (a matrix has 1):",
+            _table(
+                ["weight", *(f"{log}: recall@{at}" for log in pools for at in (20, AT))],
+                with_knn(pools, names),
+            ),
         ]
     )
 

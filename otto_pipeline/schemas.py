@@ -197,7 +197,7 @@ COVISITATION = Table(
     (
         AID,
         Column("neighbour", pl.Int32, "Dense index of the neighbour.", ge=0),
-        Column("weight", pl.Float32, "Sum of the weights of their pairs.", ge=0),
+        Column("weight", pl.Float32, "Weight of their pairs as the matrix declares it.", ge=0),
         Column("rank", pl.UInt16, "Place among the item's neighbours, 1 is the heaviest.", ge=1),
     ),
     unique=("aid", "neighbour"),
@@ -212,6 +212,16 @@ NEIGHBOURS = Table(
         Column("rank", pl.UInt16, "Place among the item's neighbours, 1 is the heaviest.", ge=1),
     ),
     unique=("aid", "neighbour"),
+    order="aid",
+)
+POSTINGS = Table(
+    "One item and in how many sessions it is; which these are, kernels read from arrays.",
+    (
+        AID,
+        Column("sessions", pl.Int32, "Sessions that hold the item.", ge=0),
+        Column("kept", pl.Int32, "Of these the latest, which session kNN looks at.", ge=0),
+    ),
+    unique=("aid",),
     order="aid",
 )
 TRAINING_ROWS = Table(

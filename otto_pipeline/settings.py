@@ -88,7 +88,7 @@ class Settings(BaseModel):
         description="Largest share of the log's lines that may be malformed before a run fails.",
     )
     matrices: tuple[str, ...] = Field(
-        ("time", "cart_order", "buy2buy"),
+        ("time", "cart_order", "buy2buy", "close_day", "next20", "close_21d"),
         description="Co-visitation matrices to build, by the names in `retrieval/matrices.py`, "
         "with commas between; or `all`.",
     )

@@ -20,14 +20,15 @@ def map_blocks(
     fn: Callable[[int, int], Result],
     cost: NDArray[np.int64],
     threads: int,
-    blocks_per_thread: int = BLOCKS_PER_THREAD,
+    blocks: int | None = None,
 ) -> Iterator[Result]:
     """Call `fn(first, last)` for consecutive blocks that cover a range; yield in its order.
 
-    `cost[i]` is the cost of element i; blocks have about equal sums of it. Few results wait to be
+    `cost[i]` is the cost of element i; the blocks, by default some for each thread, have about
+    equal sums of it. Few results wait to be
     taken, as with `map_ahead`.
     """
-    bounds = _bounds(cost, threads * blocks_per_thread)
+    bounds = _bounds(cost, blocks or threads * BLOCKS_PER_THREAD)
     return map_ahead(lambda block: fn(*block), pairwise(bounds), threads)
 
 

@@ -8,7 +8,7 @@ from otto_pipeline.events import event_log
 from otto_pipeline.features import table
 from otto_pipeline.orchestration.artifact import Artifact, Batch, parquet_pieces
 from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
-from otto_pipeline.retrieval import neighbours
+from otto_pipeline.retrieval import neighbours, session_knn
 from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
 from otto_pipeline.retrieval.covisitation import covisitation_stage, write_matrices
 from otto_pipeline.retrieval.matrices import MATRICES
@@ -19,6 +19,7 @@ from otto_pipeline.schemas import (
     EVENT_LOG,
     NEIGHBOURS,
     POPULARITY,
+    POSTINGS,
     PREDICTIONS,
     TYPES,
 )
@@ -85,13 +86,29 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
             frames=neighbours.frames,
         ),
         Artifact(
+            f"{name}/postings",
+            session_knn.POSTINGS_STAGE,
+            POSTINGS,
+            group,
+            "Which sessions hold each item, its latest: where session kNN finds similar sessions.",
+            log,
+            kinds=frozenset({"numpy"}),
+            frames=session_knn.frames,
+        ),
+        Artifact(
             f"{name}/candidates",
             CANDIDATES_STAGE,
             CANDIDATES,
             group,
             "For each query session the items that it may want, with rank and score from each "
             "source, best first.",
-            {**log, **sessions, **popularity, "neighbours": f"{name}/neighbours"},
+            {
+                **log,
+                **sessions,
+                **popularity,
+                "neighbours": f"{name}/neighbours",
+                "postings": f"{name}/postings",
+            },
             kinds=KERNEL,
         ),
         Artifact(

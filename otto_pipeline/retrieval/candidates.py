@@ -15,6 +15,15 @@ from numpy.typing import NDArray
 from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
+from otto_pipeline.retrieval.session_knn import (
+    CONSTANTS,
+    NEIGHBOURS,
+    Postings,
+    add_items_of_session,
+    make_similarities,
+    most_similar,
+    open_postings,
+)
 from otto_pipeline.retrieval.sources import (
     CANDIDATES,
     LIST_WEIGHTS,
@@ -29,13 +38,15 @@ from otto_pipeline.store.stage import Inputs, Stage
 
 TYPE_WEIGHTS = np.array([1.0, 3.0, 6.0])
 """Weight of a click, cart, order of the session's own (OTTO.md, seed)."""
-SESSIONS_PER_GB = 4_000
-"""Query sessions with 100 candidates that a stage can hold, with their features, in one GB."""
+SESSIONS_PER_GB = 24_000
+"""Query sessions with 100 candidates of one source that a stage holds, with features, in a GB."""
 
 
 def sessions_in_shard(settings: Settings) -> int:
     """Query sessions of one shard: the setting, or fewer where the memory budget is small."""
-    affordable = int(settings.memory_gb * SESSIONS_PER_GB * 100 / settings.max_candidates)
+    affordable = int(
+        settings.memory_gb * SESSIONS_PER_GB * 100 / settings.max_candidates / len(SOURCES)
+    )
     return max(1, min(settings.sessions_per_shard, affordable))
 
 
@@ -55,8 +66,11 @@ def write_candidates(inputs: Inputs, shard: int, settings: Settings, path: Path)
     size = sessions_in_shard(settings)
     queries = query_sessions(inputs["sessions"])[shard * size : (shard + 1) * size]
     tables = open_neighbours(inputs["neighbours"])
+    postings = open_postings(inputs["postings"])
     popular = popular_items(inputs["popularity"])
-    frame = candidates(log, queries, tables, popular, settings.max_candidates, settings.threads)
+    frame = candidates(
+        log, queries, tables, postings, popular, settings.max_candidates, settings.threads
+    )
     frame.write_parquet(path)
     return {"sessions": len(queries), "candidates": frame.height}
 
@@ -77,6 +91,7 @@ def candidates(
     log: EventLog,
     queries: NDArray[np.int32],
     tables: tuple[NeighbourTable, ...],
+    postings: Postings,
     popular: pl.DataFrame,
     max_candidates: int,
     threads: int,
@@ -89,6 +104,7 @@ def candidates(
         log.aid,
         log.type,
         tables,
+        postings,
         popular["aid"].to_numpy(),
         popular["score"].to_numpy(),
         TYPE_WEIGHTS,
@@ -130,6 +146,7 @@ def _candidates_of_block(
     aid: NDArray[np.int32],
     type_: NDArray[np.uint8],
     tables: tuple[NeighbourTable, ...],
+    postings: Postings,
     popular: NDArray[np.int32],
     popular_score: NDArray[np.float64],
     type_weights: NDArray[np.float64],
@@ -141,13 +158,17 @@ def _candidates_of_block(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """Candidates of queries first … last−1.
 
-    A session's union lies in slots 0, 1, …; `slot_of[item]` is its slot, −1 outside the union: 4
+    A session's union lies in slots 0, 1, …; `slot_of[item]` is its slot, −1 outside the union: 24
     bytes an item and thread. All sums of one session are made here, in one order, so that they do
     not depend on blocks or threads.
     """
     n_sources = len(list_weights)
     slot_of = np.full(n_items, -1, np.int32)
     items = np.empty(n_items, np.int32)
+    n_sessions = len(session_start) - 1
+    similar = make_similarities()
+    neighbours, similarities = np.empty(NEIGHBOURS, np.int64), np.empty(NEIGHBOURS)
+    knn_score, added, visit = np.zeros(n_items), np.zeros(n_items, np.int64), 0
     rows = (last - first) * max_candidates
     out_session = np.empty(rows, np.int32)
     out_aid = np.empty(rows, np.int32)
@@ -158,8 +179,31 @@ def _candidates_of_block(
     for query in range(first, last):
         session = queries[query]
         begin, end = session_start[session], session_start[session + 1]
-        size = _union(begin, end, aid, tables, popular, slot_of, items)
+        own = _own_items(begin, end, aid, slot_of, items)
+        size = _add_neighbours(items, own, tables, slot_of)
+        kept = most_similar(
+            session, n_sessions, items, own, postings, similar, neighbours, similarities
+        )
+        for number in range(kept):
+            visit += 1
+            size = add_items_of_session(
+                session_start[neighbours[number]],
+                session_start[neighbours[number] + 1],
+                similarities[number],
+                own,
+                aid,
+                slot_of,
+                items,
+                size,
+                knn_score,
+                added,
+                visit,
+            )
+        for item in popular:
+            size = _add(item, slot_of, items, size)
         scores = np.zeros((n_sources, size), np.float64)
+        scores[n_sources - 2] = knn_score[:size]
+        knn_score[:size] = 0
         _score_history(begin, end, aid, type_, type_weights, slot_of, scores[0])
         for number in range(len(tables)):
             _score_neighbours(items, scores[0], tables[number], slot_of, scores[1 + number])
@@ -189,27 +233,34 @@ def _candidates_of_block(
 
 
 @njit(cache=True, nogil=True)
-def _union(
+def _own_items(
     begin: int,
     end: int,
     aid: NDArray[np.int32],
-    tables: tuple[NeighbourTable, ...],
-    popular: NDArray[np.int32],
     slot_of: NDArray[np.int32],
     items: NDArray[np.int32],
 ) -> int:
-    """Give every item that a source proposes a slot, the session's own first; return how many."""
+    """Give the session's own items the first slots, the latest first; return how many."""
     size = 0
-    for event in range(begin, end):
+    for event in range(end - 1, begin - 1, -1):
         size = _add(aid[event], slot_of, items, size)
-    own = size
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _add_neighbours(
+    items: NDArray[np.int32],
+    own: int,
+    tables: tuple[NeighbourTable, ...],
+    slot_of: NDArray[np.int32],
+) -> int:
+    """Give the neighbours of the session's own items slots; return the union's size."""
+    size = own
     for table in tables:
         for slot in range(own):
             x = items[slot]
             for place in range(table.start[x], table.start[x + 1]):
                 size = _add(table.neighbour[place], slot_of, items, size)
-    for item in popular:
-        size = _add(item, slot_of, items, size)
     return size
 
 
@@ -260,11 +311,10 @@ def _ranks(scores: NDArray[np.float64], by_item: NDArray[np.int64]) -> NDArray[n
     """Rank of each slot in each source, from 1; 0 where it is not among the source's proposals."""
     ranks = np.zeros(scores.shape, np.uint16)
     for source in range(scores.shape[0]):
-        order = _best_first(scores[source], by_item)
-        for place in range(min(len(order), SOURCE_LIMIT)):
-            if scores[source, order[place]] == 0:
-                break
-            ranks[source, order[place]] = place + 1
+        proposed = by_item[scores[source][by_item] > 0]
+        best = _best_first(scores[source], proposed)[:SOURCE_LIMIT]
+        for place in range(len(best)):
+            ranks[source, best[place]] = place + 1
     return ranks
 
 
@@ -291,7 +341,7 @@ def _list_score(
 
 CANDIDATES_STAGE = Stage(
     write=write_candidates,
-    version=f"1 {LIST_WEIGHTS} {RANK_OFFSET} {SOURCE_LIMIT} {POPULAR_ITEMS}",
+    version=f"2 {LIST_WEIGHTS} {RANK_OFFSET} {SOURCE_LIMIT} {POPULAR_ITEMS} {CONSTANTS}",
     shards=_shards,
     settings=("max_candidates",),
     layout=("sessions_per_shard", "memory_gb"),

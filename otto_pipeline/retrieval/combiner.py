@@ -19,14 +19,8 @@ from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.retrieval.covisitation import covisitation_frame, keep_top
 from otto_pipeline.retrieval.matrix import Matrix
-from otto_pipeline.retrieval.pairs import (
-    Rules,
-    Scratch,
-    add_pairs,
-    clear,
-    make_scratch,
-    rules_of,
-)
+from otto_pipeline.retrieval.pairs import Scratch, add_pairs, clear, make_scratch
+from otto_pipeline.retrieval.rules import Rules, rules_of
 from otto_pipeline.retrieval.walk import Occurrences, PackedWalk, count_events, occurrences, pack
 
 
@@ -48,21 +42,30 @@ def partial_sums(
     queries: NDArray[np.bool_],
     matrices: Sequence[Matrix],
     sessions: range,
+    last_second: int,
     threads: int,
 ) -> PartialSums:
-    """Sum the pairs of a range of sessions; the matrices must have one walk."""
+    """Sum the pairs of a range of sessions.
+
+    `last_second` is that of the whole log, whose part `log` may be.
+
+    Raises:
+        ValueError: the matrices have several walks.
+    """
     walk = matrices[0].walk
+    if any(matrix.walk != walk for matrix in matrices):
+        raise ValueError("the matrices have several walks: sum those of each walk apart")
     of_range = replace(log, session_start=log.session_start[sessions.start : sessions.stop + 1])
     packed = pack(of_range, walk, queries[sessions.start : sessions.stop], threads)
     found = occurrences(packed, 0, log.n_items, threads)
-    rules = rules_of(matrices, log.last_second)
+    rules = rules_of(matrices, last_second)
     idle = [make_scratch(found, packed, rules) for _ in range(threads)]
     summed = partial(_sums_of_block, found, packed, rules, matrices, idle)
     frames = map_blocks(summed, found.visited, threads)
     return PartialSums(tuple(matrices), pl.concat(frames), count_events(packed))
 
 
-def combined(parts: Sequence[PartialSums], last_second: int) -> Iterator[tuple[str, pl.DataFrame]]:
+def combined(parts: Sequence[PartialSums]) -> Iterator[tuple[str, pl.DataFrame]]:
     """The matrices of all sessions, of sums that cover each of them once."""
     matrices = parts[0].matrices
     sums = (
@@ -72,7 +75,7 @@ def combined(parts: Sequence[PartialSums], last_second: int) -> Iterator[tuple[s
         .sort("aid", "neighbour")
     )
     events = np.sum([part.events for part in parts], axis=0)
-    rules = rules_of(matrices, last_second).rules
+    rules = rules_of(matrices, last_second=0).rules  # of which only the cut is used
     items = sums["aid"].unique(maintain_order=True).to_numpy()
     starts = np.append(sums["aid"].search_sorted(items).to_numpy(), sums.height)
     for index, matrix in enumerate(matrices):
@@ -146,8 +149,8 @@ def _top_of_sums(
     """Number of neighbours of each item, neighbours and scores, heaviest first."""
     top_k = rule.top_k
     counted = np.zeros(len(items), np.int64)
-    best = np.empty(len(items) * top_k, np.int32)
-    score = np.empty(len(items) * top_k, np.float64)
+    most = np.minimum(np.diff(start), top_k).sum()
+    best, score = np.empty(most, np.int32), np.empty(most, np.float64)
     row = 0
     for place in range(len(items)):
         begin, end = start[place], start[place + 1]
@@ -157,8 +160,8 @@ def _top_of_sums(
             sums[begin:end],
             neighbour[begin:end],
             events,
-            best[row : row + top_k],
-            score[row : row + top_k],
+            best[row : row + min(top_k, end - begin)],
+            score[row : row + min(top_k, end - begin)],
         )
         row += counted[place]
     return counted, best[:row], score[:row].astype(np.float32)

@@ -23,18 +23,8 @@ from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.matrix import Matrix, Walk
-from otto_pipeline.retrieval.pairs import (
-    COSINE,
-    LOG_COSINE,
-    ONE,
-    ROW,
-    Rules,
-    Scratch,
-    add_pairs,
-    clear,
-    make_scratch,
-    rules_of,
-)
+from otto_pipeline.retrieval.pairs import Scratch, add_pairs, clear, make_scratch
+from otto_pipeline.retrieval.rules import COSINE, LOG_COSINE, ONE, ROW, Rules, rules_of
 from otto_pipeline.retrieval.walk import (
     Occurrences,
     PackedWalk,
@@ -48,8 +38,8 @@ from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.parquet import PieceWriter
 from otto_pipeline.store.stage import Inputs, Stage
 
-BLOCKS_PER_THREAD = 64
-"""Blocks of items with about equal numbers of pairs."""
+BLOCKS = 128
+"""Blocks of items with about equal numbers of pairs, each a row group: as many for any threads."""
 
 
 def covisitation_stage(matrix: Matrix) -> Stage:
@@ -108,15 +98,27 @@ def neighbours(
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """The `COVISITATION` rows of items first … last−1, block by block, with the matrix's name."""
     for walk, of_walk in by_walk(matrices):
-        packed = pack(log, walk, queries, threads)
-        found = occurrences(packed, first, last, threads)
-        rules = rules_of(of_walk, log.last_second)
-        events = _events_where_needed(packed, of_walk)
-        idle = [make_scratch(found, packed, rules) for _ in range(threads)]
-        top = partial(_top_of_block, found, packed, rules, first, events, idle)
-        for block in map_blocks(top, found.visited, threads, BLOCKS_PER_THREAD):
-            for matrix, frame in zip(of_walk, block, strict=True):
-                yield matrix.name, frame
+        yield from _of_walk(log, queries, walk, of_walk, range(first, last), threads)
+
+
+def _of_walk(
+    log: EventLog,
+    queries: NDArray[np.bool_],
+    walk: Walk,
+    matrices: Sequence[Matrix],
+    items: range,
+    threads: int,
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The rows of the matrices that share a walk; what the pass needs is freed with it."""
+    packed = pack(log, walk, queries, threads)
+    found = occurrences(packed, items.start, items.stop, threads)
+    rules = rules_of(matrices, log.last_second)
+    events = _events_where_needed(packed, matrices)
+    idle = [make_scratch(found, packed, rules) for _ in range(threads)]
+    top = partial(_top_of_block, found, packed, rules, items.start, events, idle)
+    for block in map_blocks(top, found.visited, threads, BLOCKS):
+        for matrix, frame in zip(matrices, block, strict=True):
+            yield matrix.name, frame
 
 
 def by_walk(matrices: Iterable[Matrix]) -> Iterator[tuple[Walk, list[Matrix]]]:
@@ -187,8 +189,9 @@ def _top(
     n_rules = len(rules.rules)
     rows = np.zeros(n_rules, np.int64)
     counted = [np.zeros(last - first, np.int64) for _ in range(n_rules)]
-    neighbour = [np.empty((last - first) * rule.top_k, np.int32) for rule in rules.rules]
-    score = [np.empty((last - first) * rule.top_k, np.float64) for rule in rules.rules]
+    most = [np.minimum(found.visited[first:last], rule.top_k).sum() for rule in rules.rules]
+    neighbour = [np.empty(size, np.int32) for size in most]
+    score = [np.empty(size, np.float64) for size in most]
     visit = 0
     for item in range(first, last):
         x = first_item + item
@@ -196,14 +199,15 @@ def _top(
         slots, visit = add_pairs(x, begin, end, found.occurrence, packed, rules, scratch, visit)
         for index in range(n_rules):
             rule, row = rules.rules[index], rows[index]
+            room = min(rule.top_k, found.visited[item])
             kept = keep_top(
                 x,
                 rule.normalisation,
                 scratch.sums[:slots, index],
                 scratch.item_of[:slots],
                 events,
-                neighbour[index][row : row + rule.top_k],
-                score[index][row : row + rule.top_k],
+                neighbour[index][row : row + room],
+                score[index][row : row + room],
             )
             counted[index][item - first] = kept
             rows[index] += kept

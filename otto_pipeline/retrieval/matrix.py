@@ -19,28 +19,34 @@ MOST_EVENTS = 4_095
 """Events of a session that a walk can hold."""
 NEGLIGIBLE = 2.0**-22
 """A weight below this is 0."""
-MOST_WEIGHT = 1000
-"""Of a type and of recency; sums of 2^30 pairs of such weights still fit."""
+LONGEST = 10_000 * DAY
+"""Of what a decay goes by."""
+MOST_WEIGHT = 100
+"""Of a type and of recency; sums of 2^29 pairs of such weights still fit."""
 MOST_NEIGHBOURS = 65_535
+RESERVED = (
+    *("aid", "neighbour", "event_log", "sessions"),
+    *("history", "session_knn", "popularity", "pre", "all"),
+)
+"""What a matrix cannot be called: other inputs, sources and columns beside it have these names."""
 MODES = ("sum", "max", "once", "once_per_type")
 NORMALISATIONS = ("none", "row", "cosine", "log_cosine")
 
 
 @dataclass(frozen=True)
 class Decay:
-    """How a weight falls with a distance d, counted from 0 (seconds, events) or 1 (positions).
+    """How a weight falls with a distance d: seconds, positions, or a session's events.
 
-    `halves`: 2^(−d / by). `geometric`: by^(d − 1), by ≤ 1. `reciprocal`: 1/d. `log2`:
-    1/log2(d + by), by ≥ 1. `log`: 1/ln(d + by), by ≥ 2. `none`: 1.
+    `halves`: 2^(−d / by), by ≥ 1. `geometric`: by^(d − 1), by ≤ 1. `reciprocal`: 1/d. `log2`:
+    1/log2(d + by), by ≥ 1. `log`: 1/ln(d + by), by ≥ 2. `none`: 1. In `geometric`, `reciprocal`
+    and `log2` a d of 0 counts as 1.
     """
 
     kind: Literal["none", "halves", "geometric", "reciprocal", "log", "log2"] = "none"
     by: float = 1.0
 
     def __post_init__(self) -> None:
-        least, most = {"halves": (1, np.inf), "geometric": (1e-9, 1), "log": (2, np.inf)}.get(
-            self.kind, (1, np.inf)
-        )
+        least, most = {"geometric": (1e-9, 1), "log": (2, LONGEST)}.get(self.kind, (1, LONGEST))
         if self.kind not in get_args(Decay.__annotations__["kind"]):
             raise ValueError(f"decay {self.kind!r}: there is no such kind")
         if not least <= self.by <= most:
@@ -56,12 +62,13 @@ class Decay:
         if self.kind == "halves":
             longest = min(longest, int(-np.log2(NEGLIGIBLE) * self.by) + 1)
         d = np.arange(longest + 1, dtype=np.float64)
+        from_one = np.maximum(d, 1)
         values = {
             "halves": lambda: np.exp2(-d / self.by),
-            "geometric": lambda: self.by ** (d - 1),
-            "reciprocal": lambda: 1 / np.maximum(d, 1),
+            "geometric": lambda: self.by ** (from_one - 1),
+            "reciprocal": lambda: 1 / from_one,
             "log": lambda: 1 / np.log(d + self.by),
-            "log2": lambda: 1 / np.log2(np.maximum(d, 1) + self.by),
+            "log2": lambda: 1 / np.log2(from_one + self.by),
         }[self.kind]()
         return np.where(values < NEGLIGIBLE, 0.0, values)
 
@@ -138,13 +145,13 @@ class Matrix:
     def __post_init__(self) -> None:
         for name, is_right, wanted in (
             ("name", re.fullmatch("[a-z][a-z0-9_]*", self.name), "small letters, digits, _"),
-            ("name", self.name not in ("aid", "neighbour"), "not that of a column"),
+            ("name", self.name not in RESERVED, "none of " + ", ".join(RESERVED)),
             ("source_types", set(self.source_types) <= set(ALL) and self.source_types, "types"),
             ("type_weights", min(self.type_weights) >= 0, "0 or more"),
             ("type_weights", 0 < max(self.type_weights) <= MOST_WEIGHT, f"up to {MOST_WEIGHT}"),
             ("last", 1 <= self.last <= MOST_EVENTS, f"1 … {MOST_EVENTS}"),
             ("distances", 1 <= self.distances[0] <= self.distances[1], "1 ≤ least ≤ largest"),
-            ("max_seconds", self.max_seconds > 0, "more than 0"),
+            ("max_seconds", self.max_seconds >= 1, "1 or more"),
             ("last_days", self.last_days is None or self.last_days > 0, "more than 0"),
             (
                 "session_events",

@@ -17,6 +17,7 @@ from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.schemas import NEIGHBOURS
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
+from otto_pipeline.store.errors import StoreError
 from otto_pipeline.store.parquet import read_pieces
 from otto_pipeline.store.stage import Inputs, Stage
 
@@ -63,8 +64,23 @@ def neighbour_table(rows: pl.DataFrame, n_items: int) -> NeighbourTable:
 
 
 def open_neighbours(dataset: Dataset) -> tuple[NeighbourTable, ...]:
-    """Map the tables of all matrices, in the order of `MATRICES`."""
-    return tuple(_open(file, **dataset.figures(shard)) for shard, file in enumerate(dataset.files))
+    """Map the tables of all matrices, in the order of `MATRICES`.
+
+    Raises:
+        StoreError: they are of other matrices.
+    """
+    shards = [receipt.figures for receipt in dataset.manifest.shards]
+    made = [figures["matrix"] for figures in shards]
+    wanted = [matrix.name for matrix in MATRICES]
+    if made != wanted:
+        raise StoreError(
+            f"{dataset.folder}: is made of the matrices {', '.join(made)}, not of "
+            f"{', '.join(wanted)} as OTTO_MATRICES says; materialize it first"
+        )
+    return tuple(
+        _open(file, figures["items"], figures["neighbours"])
+        for file, figures in zip(dataset.files, shards, strict=True)
+    )
 
 
 def _open(file: Path, items: int, neighbours: int) -> NeighbourTable:
@@ -100,13 +116,14 @@ def write_neighbours(inputs: Inputs, shard: int, _settings: Settings, path: Path
     counts = np.zeros(items, np.int64)
     with path.open("wb") as file:
         for piece in _pieces(matrix):
-            counts += np.bincount(piece["aid"].to_numpy(), minlength=items)
+            of_piece = np.bincount(piece["aid"].to_numpy())
+            counts[: len(of_piece)] += of_piece
             for name in ("neighbour", "share", "rank"):
                 file.seek(places[name])
                 places[name] += file.write(piece[name].to_numpy().tobytes())
         file.seek(0)
         file.write(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).tobytes())
-    return {"items": items, "neighbours": rows}
+    return {"matrix": MATRICES[shard].name, "items": items, "neighbours": rows}
 
 
 def _pieces(matrix: Dataset) -> Iterator[pl.DataFrame]:
@@ -116,7 +133,7 @@ def _pieces(matrix: Dataset) -> Iterator[pl.DataFrame]:
 
 def _with_shares(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of whole items by item and neighbour, with the share of each."""
-    weight = pl.col("weight").cast(pl.Float64)  # sums of these are exact, in any order
+    weight = pl.col("weight").cast(pl.Float64)
     share = (weight / weight.sum().over("aid")).cast(pl.Float32)
     return rows.with_columns(share=share).sort("aid", "neighbour")
 

@@ -4,10 +4,16 @@ from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.schemas import Table, candidates_table
 
 HISTORY = "history"
+SESSION_KNN = "session_knn"
 POPULARITY = "popularity"
-SOURCES = (HISTORY, *(matrix.name for matrix in MATRICES), POPULARITY)
+SOURCES = (HISTORY, *(matrix.name for matrix in MATRICES), SESSION_KNN, POPULARITY)
 
-LIST_WEIGHTS = {HISTORY: 1.0, **{matrix.name: 1.0 for matrix in MATRICES}, POPULARITY: 0.1}
+LIST_WEIGHTS = {
+    HISTORY: 1.0,
+    **{matrix.name: 1.0 for matrix in MATRICES},
+    SESSION_KNN: 3.0,
+    POPULARITY: 0.1,
+}
 """Weight of each source's reciprocal rank in the list that needs no labels; popularity fills."""
 RANK_OFFSET = 10
 """The list sums weight / (this + rank) (RANKING.md, `knnpre`)."""

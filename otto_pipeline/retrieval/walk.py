@@ -39,10 +39,10 @@ class PackedWalk(NamedTuple):
 class Occurrences(NamedTuple):
     """Where the items first … last−1 occur in a walk.
 
-    `occurrence[start[i] : start[i + 1]]` are those of item first + i, in order of sessions and
-    time, each (place of the session's header in words) × 4096 + place of the event in the session
-    (from 1). `visited[i]` is the number of events that its sessions hold, once for each of its
-    occurrences: a bound on its pairs.
+    `occurrence[start[i] : start[i + 1]]` are those of item first + i, the latest first, each
+    (place of the session's header in words) × 4096 + place of the event in the session, from 1.
+    `visited[i]` is the number of events that its sessions hold, once for each of its occurrences:
+    a bound on its pairs.
     """
 
     start: NDArray[np.int64]
@@ -80,8 +80,8 @@ def occurrences(packed: PackedWalk, first: int, last: int, threads: int) -> Occu
     start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counted)])
     occurrence = np.empty(start[-1], np.int64)
     visited = np.zeros(last - first, np.int64)
-    fill = partial(_fill_occurrences, packed.words, first, start[:-1].copy(), occurrence, visited)
-    for _ in map_blocks(fill, counted, threads, blocks_per_thread=1):
+    fill = partial(_fill_occurrences, packed.words, first, start[1:].copy(), occurrence, visited)
+    for _ in map_blocks(fill, counted, threads, blocks=threads):
         pass
     return Occurrences(start, occurrence, visited)
 
@@ -140,7 +140,9 @@ def _pack(
         begin, event = session_start[session], session_start[session + 1]
         length = np.int64(event - begin)
         place = header[session] + kept[session]
-        words[header[session]] = kept[session] | length << 12 | np.int64(queries[session]) << 44
+        words[header[session]] = (
+            kept[session] | length << PLACE_BITS | np.int64(queries[session]) << QUERY_BIT
+        )
         while place > header[session]:
             event -= 1
             if wanted[type_[event]]:
@@ -167,7 +169,7 @@ def _count_occurrences(words: NDArray[np.int64], first: int, last: int) -> NDArr
 def _fill_occurrences(
     words: NDArray[np.int64],
     base: int,
-    next_: NDArray[np.int64],
+    before: NDArray[np.int64],
     occurrence: NDArray[np.int64],
     visited: NDArray[np.int64],
     first: int,
@@ -180,7 +182,7 @@ def _fill_occurrences(
         for place in range(1, events + 1):
             item = (words[header + place] >> ITEM_SHIFT) - base
             if first <= item < last:
-                occurrence[next_[item]] = header << PLACE_BITS | place
-                next_[item] += 1
+                before[item] -= 1
+                occurrence[before[item]] = header << PLACE_BITS | place
                 visited[item] += events
         header += events + 1

@@ -1,4 +1,3 @@
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -13,11 +12,10 @@ from otto_pipeline.features.table import (
     features,
 )
 from otto_pipeline.orchestration.checks import table_failures
-from otto_pipeline.retrieval.candidates import candidates
 from otto_pipeline.retrieval.sources import SOURCE_LIMIT
 from otto_pipeline.schemas import LABELS, TYPES
 from otto_pipeline_tests.logs import frame, log_of, random_events
-from otto_pipeline_tests.retrieval.test_candidates import POPULAR, tables_of
+from otto_pipeline_tests.retrieval.test_candidates import candidates_of
 
 NO_ITEMS = pl.DataFrame(
     schema={"aid": pl.Int32, **{feature.name: pl.Float64 for feature in ITEM_FEATURES}}
@@ -25,8 +23,7 @@ NO_ITEMS = pl.DataFrame(
 
 
 def features_of(log: EventLog, sessions: list[int]) -> pl.DataFrame:
-    queries = np.array(sessions, np.int32)
-    return features(log, candidates(log, queries, tables_of(log), POPULAR, 20, 1), NO_ITEMS)
+    return features(log, candidates_of(log, sessions), NO_ITEMS)
 
 
 def row_of(found: pl.DataFrame, session: int, aid: int) -> dict:
@@ -98,7 +95,7 @@ def test_rates_do_not_depend_on_the_length_of_the_log(weeks: int) -> None:
 def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataFrame) -> None:
     log = log_of(events)
     sessions = events["session"].unique().sort().to_list()
-    found = candidates(log, np.array(sessions, np.int32), tables_of(log), POPULAR, 6, 1)
+    found = candidates_of(log, sessions, max_candidates=6)
     table = features(log, found, NO_ITEMS)
     assert table.select("session", "aid").equals(found.select("session", "aid"))
     assert not table_failures(SUBMISSION_FEATURES, table)

@@ -27,7 +27,7 @@ def rows(
 ) -> dict[str, pl.DataFrame]:
     """The `COVISITATION` rows of each matrix, in blocks of several items even of small logs."""
     frames = {matrix.name: [COVISITATION.empty()] for matrix in matrices}
-    with patch.object(covisitation, "BLOCKS_PER_THREAD", 2):
+    with patch.object(covisitation, "BLOCKS", 2):
         for name, block in covisitation.neighbours(log, queries, matrices, *items, threads):
             frames[name].append(block)
     return {name: pl.concat(blocks) for name, blocks in frames.items()}

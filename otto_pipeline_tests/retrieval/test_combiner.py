@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -28,10 +29,10 @@ def of_ranges(
     """The rows of matrices of one walk, made by ranges of sessions that end at the cuts."""
     bounds = [0, *sorted(min(cut, log.n_sessions) for cut in cuts), log.n_sessions]
     parts = [
-        partial_sums(log, queries, members, range(first, last), threads)
+        partial_sums(log, queries, members, range(first, last), log.last_second, threads)
         for first, last in pairwise(bounds)
     ]
-    return dict(combined(parts, log.last_second))
+    return dict(combined(parts))
 
 
 @given(
@@ -66,3 +67,10 @@ def test_log_without_events_has_no_sums() -> None:
     matrix = Matrix("plain", "test")
     found = of_ranges(log_of(frame()), np.zeros(0, np.bool_), [matrix], [])
     assert_frame_equal(found["plain"], COVISITATION.empty())
+
+
+def test_matrices_of_two_walks_are_refused() -> None:
+    log, queries = random_log(8)
+    two = [Matrix("one", "test", last=5), Matrix("other", "test", last=6)]
+    with pytest.raises(ValueError, match="several walks"):
+        partial_sums(log, queries, two, range(2), log.last_second, threads=1)

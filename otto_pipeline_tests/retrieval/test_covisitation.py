@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 
 from otto_pipeline.events.event_log import EventLog
+from otto_pipeline.retrieval.covisitation import neighbours
 from otto_pipeline.retrieval.matrices import CATALOGUE
 from otto_pipeline.retrieval.matrix import DAY, HOUR, MOST_EVENTS, NO_LIMIT, ORDERS, Decay, Matrix
 from otto_pipeline_tests.logs import N_ITEMS, frame, log_of
@@ -173,9 +174,9 @@ def test_pair_counts_once_a_session_in_the_time_matrix_and_each_time_in_the_othe
 
 
 def test_pairs_a_day_apart_are_not_counted() -> None:
-    for gap, neighbours in ((DAY - 1, 1), (DAY, 0)):
+    for gap, counted in ((DAY - 1, 1), (DAY, 0)):
         log = log_of(frame((0, 1, 0, "clicks"), (0, 2, gap, "clicks")))
-        assert len(of_one(log, TIME, 1)) == neighbours
+        assert len(of_one(log, TIME, 1)) == counted
 
 
 def test_carts_weigh_six_and_orders_three_as_target() -> None:
@@ -237,3 +238,16 @@ def test_of_a_bot_that_stays_on_one_item_only_the_latest_events_count() -> None:
 def test_log_without_events_has_no_neighbours(shipped: Sequence[Matrix]) -> None:
     found = rows(log_of(frame()), np.zeros(0, np.bool_), shipped, threads=2)
     assert [rows.height for rows in found.values()] == [0] * len(shipped)
+
+
+@given(drawn=logs(), drawn_matrix=matrices(), threads=st.integers(2, 3))
+@settings(max_examples=10, deadline=None)
+def test_blocks_are_the_same_for_any_number_of_threads(
+    drawn: Log, drawn_matrix: Matrix, threads: int
+) -> None:
+    one, several = (
+        [frame for _, frame in neighbours(*drawn, [drawn_matrix], 0, N_ITEMS, n)]
+        for n in (1, threads)
+    )
+    assert len(one) == len(several)
+    assert all(a.equals(b) for a, b in zip(one, several, strict=True))

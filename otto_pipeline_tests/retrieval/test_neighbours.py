@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otto_pipeline.orchestration.checks import table_failures
+from otto_pipeline.retrieval import neighbours
 from otto_pipeline.retrieval.expansion import Lists, hop
-from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.retrieval.matrices import CATALOGUE, MATRICES
 from otto_pipeline.retrieval.neighbours import (
     NeighbourTable,
     frames,
@@ -15,6 +16,7 @@ from otto_pipeline.retrieval.neighbours import (
     share_of,
 )
 from otto_pipeline.schemas import COVISITATION, NEIGHBOURS
+from otto_pipeline.store.errors import StoreError
 from otto_pipeline_tests.pipeline import build_until
 
 N_ITEMS = 8
@@ -107,3 +109,9 @@ def test_mapped_tables_hold_what_the_matrices_hold(built: dict) -> None:
 def test_mapped_tables_keep_their_contract(built: dict) -> None:
     for piece in frames(built["validation/neighbours"]):
         assert not table_failures(NEIGHBOURS, piece.collect())
+
+
+def test_tables_of_other_matrices_are_refused(built: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "MATRICES", CATALOGUE[1:3])
+    with pytest.raises(StoreError, match="as OTTO_MATRICES says; materialize it first"):
+        open_neighbours(built["validation/neighbours"])
