@@ -1,7 +1,5 @@
 import datetime as dt
 import gzip
-import itertools
-import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,65 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otto_pipeline.events.errors import LogError
-from otto_pipeline.events.raw import log_files, log_hashes
-from otto_pipeline.events.shop_log import Converted, convert_shop_log
-from otto_pipeline.settings import Settings, load_settings
-from otto_pipeline_tests.pipeline import build_until
-
-HOUR = 3_600_000
-T0 = 1_600_000_000_000
-TYPES = {"view": "clicks", "cart": "carts", "buy": "orders", "skip": "ignore"}
-DECLARATION = {
-    "files": "*.csv",
-    "session": "user",
-    "item": "product",
-    "time": "at",
-    "time_unit": "ms",
-    "type": "kind",
-    "types": TYPES,
-}
-COLUMNS = ("user", "product", "at", "kind")
-Row = tuple[str, str, str, str]
-GOOD_ROWS: list[Row] = [
-    ("2", "10", str(T0 + 5), "view"),
-    ("1", "11", str(T0), "view"),
-    ("2", "12", str(T0 + 1), "cart"),
-    ("1", "13", str(T0), "buy"),
-    ("1", "14", str(T0), "skip"),
-]
-
-
-def declare(folder: Path, **changes: object) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    values = {key: value for key, value in {**DECLARATION, **changes}.items() if value is not None}
-    (folder / "log.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in values.items()))
-    return folder
-
-
-def csv_text(rows: list[Row], columns: tuple[str, ...] = COLUMNS, separator: str = ",") -> str:
-    quoted = [
-        [f'"{v}"' if separator in v or "\n" in v else v for v in row] for row in [columns, *rows]
-    ]
-    return "".join(f"{separator.join(row)}\n" for row in quoted)
-
-
-def some_settings(store: Path = Path("store"), **values: object) -> Settings:
-    given_values = {"store_dir": store, "memory_gb": 1, "threads": 2, **values}
-    return load_settings({f"OTTO_{name.upper()}": str(v) for name, v in given_values.items()})
-
-
-def convert(folder: Path) -> Converted:
-    return convert_shop_log(folder, folder / "out", some_settings())
-
-
-def sessions(converted: Converted) -> list[dict]:
-    return [json.loads(line) for line in converted.train.read_text().splitlines()]
-
-
-def rejected(converted: Converted) -> list[tuple[str, int, str]]:
-    rows = pl.read_parquet(converted.rejected).rows()
-    return [(Path(file).name, line, reason) for file, line, reason in rows]
-
+from otto_pipeline_tests.events.shop import (
+    COLUMNS,
+    GOOD_ROWS,
+    HOUR,
+    T0,
+    TYPES,
+    Row,
+    convert,
+    csv_text,
+    declare,
+    many_rows,
+    rejected,
+    sessions,
+)
 
 # --- a slow reference ----------------------------------------------------------------------------
 
@@ -142,12 +95,6 @@ def test_conversion_equals_a_slow_reference(
 
 
 # --- the same log in other clothes ---------------------------------------------------------------
-
-
-def many_rows(n: int = 300) -> list[Row]:
-    kinds = itertools.cycle(["view", "view", "view", "cart", "buy", "skip"])
-    times = [T0 + (n * 7919 % 50) * HOUR for n in range(n)]
-    return [(str(n % 17), str(n % 23), str(time), next(kinds)) for n, time in enumerate(times)]
 
 
 @pytest.fixture
@@ -318,152 +265,3 @@ def test_parquet_rows_are_counted_from_one(tmp_path: Path) -> None:
     rows = [*GOOD_ROWS, ("", "1", str(T0), "view")]
     pl.DataFrame(rows, COLUMNS, orient="row").write_parquet(folder / "log.parquet")
     assert rejected(convert(folder)) == [("log.parquet", 6, "session is empty")]
-
-
-# --- declarations that cannot be used ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"sesion": "user"}, r"unknown key 'sesion'; did you mean 'session'\?; the keys are files"),
-        ({"item": None}, "the key `item` is missing"),
-        ({"time_unit": "us"}, "time_unit: 'us': Input should be 's', 'ms' or 'iso'"),
-        ({"types": {"view": "click"}}, r"types: view: 'click': .*; did you mean 'clicks'\?"),
-        ({"types": {}}, "types: .* at least 1"),
-        ({"types": "view"}, "types: 'view': .*dict"),
-        ({"idle_gap_hours": 0}, "idle_gap_hours: '0': .*greater than 0"),
-        ({"idle_gap_hours": "eight"}, "idle_gap_hours: 'eight': .*number"),
-        ({"session": ""}, "session: '': .*at least 1 character"),
-        ({"files": []}, "files: .*at least 1"),
-        ({"files": "*.tsv"}, r"nothing fits '\*.tsv'; the folder holds log.csv"),
-        ({"files": "log.yaml"}, "files: log.yaml is none of .csv"),
-        ({"files": "/etc/*.csv"}, "has to be relative to the folder"),
-        (
-            {"item": "produkt"},
-            r"log.csv: has no such column: 'produkt', which log.yaml gives as `item`; did you mean "
-            r"'product'\?; its columns are user, product, at, kind",
-        ),
-    ],
-)
-def test_declaration_that_cannot_be_used_is_refused(
-    tmp_path: Path, changes: dict[str, object], said: str
-) -> None:
-    (tmp_path / "log.csv").write_text(csv_text(GOOD_ROWS))
-    declare(tmp_path, **changes)
-    with pytest.raises(LogError, match=said):
-        convert(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("session: [", "is not YAML"),
-        ("- session", "has to hold keys and values"),
-        ("", "has to hold keys and values"),
-        ("session: a\nsession: b\n", "'session' is given twice"),
-    ],
-)
-def test_text_that_is_no_declaration_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "log.yaml").write_text(text)
-    with pytest.raises(LogError, match=said):
-        convert(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("log.csv", b"", "is empty"),
-        ("log.csv", b"user,product,at,kind,user\n", "has the column twice: 'user'"),
-        ("log.csv.gz", b"no gzip", "is damaged"),
-        ("log.parquet", b"no parquet", "is not Parquet or is damaged"),
-    ],
-)
-def test_file_that_cannot_be_read_is_refused(
-    tmp_path: Path, name: str, content: bytes, said: str
-) -> None:
-    folder = declare(tmp_path, files=name)
-    (folder / name).write_bytes(content)
-    with pytest.raises(LogError, match=said):
-        convert(folder)
-
-
-def test_gzip_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
-    folder = declare(tmp_path, files="log.csv.gz")
-    whole = gzip.compress(csv_text(many_rows(20_000)).encode())
-    (folder / "log.csv.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LogError, match="cannot be converted"):
-        convert(folder)
-
-
-# --- as the first stage of the pipeline ----------------------------------------------------------
-
-
-def shop(folder: Path, rows: list[Row], **changes: object) -> Path:
-    declare(folder, **changes)
-    (folder / "log.csv").write_text(csv_text(rows))
-    return folder
-
-
-def test_shop_log_goes_through_to_its_events(tmp_path: Path) -> None:
-    rows = [*many_rows(), ("5", "", str(T0), "view")]
-    made = build_until(
-        "log/events", tmp_path / "store", shop(tmp_path / "shop", rows), max_quarantined_share=0.01
-    )
-    quarantine = made["log/quarantine"]
-    assert quarantine.read().rows() == [(str(tmp_path / "shop/log.csv"), 302, "item is empty")]
-    assert quarantine.figures()["lines"] == 301
-    assert quarantine.figures()["share"] == pytest.approx(1 / 301)
-    assert made["log/raw"].figures()["ignored_rows"] == 50
-    assert made["log/sessions"].manifest.rows == 17
-    assert made["log/items"].manifest.rows == 23
-    assert made["log/events"].manifest.rows == 250
-
-
-def test_share_of_rows_set_aside_is_limited(tmp_path: Path) -> None:
-    rows = [*many_rows(), ("5", "", str(T0), "view")]
-    with pytest.raises(LogError, match=r"1 of 301 lines .*\n.*log.csv, line 302: item is empty"):
-        build_until("log/events", tmp_path / "store", shop(tmp_path / "shop", rows))
-
-
-def test_smaller_scale_takes_some_of_the_sessions(tmp_path: Path) -> None:
-    rows: list[Row] = [(f"u{n % 200}", str(n % 9), str(T0 + n), "view") for n in range(600)]
-    folder = shop(tmp_path / "shop", rows, idle_gap_hours=1)
-    ids = {
-        scale: set(
-            build_until("log/sessions", tmp_path / scale, folder, scale)["log/sessions"]
-            .read("session_id")["session_id"]
-            .to_list()
-        )
-        for scale in ("pct10", "full")
-    }
-    assert 0 < len(ids["pct10"]) < len(ids["full"]) == 200
-    assert ids["pct10"] < ids["full"]
-
-
-def test_change_of_declaration_or_file_is_a_change_of_the_log(tmp_path: Path) -> None:
-    folder = shop(tmp_path / "shop", GOOD_ROWS)
-    asked = some_settings(tmp_path / "store", data_dir=folder)
-    before = log_hashes(asked)
-    assert list(before) == ["log.yaml", "log.csv"]
-    shop(folder, [*GOOD_ROWS, GOOD_ROWS[0]])
-    with_row = log_hashes(asked)
-    declare(folder, idle_gap_hours=2)
-    with_gap = log_hashes(asked)
-    assert before["log.csv"] != with_row["log.csv"] == with_gap["log.csv"]
-    assert before["log.yaml"] == with_row["log.yaml"] != with_gap["log.yaml"]
-
-
-@pytest.mark.parametrize("name", ["train.jsonl", "test.jsonl.gz"])
-def test_folder_with_a_declaration_and_ottos_files_is_ambiguous(tmp_path: Path, name: str) -> None:
-    folder = shop(tmp_path, GOOD_ROWS)
-    (folder / name).write_text("{}")
-    with pytest.raises(LogError, match=rf"holds log\.yaml and {name}; keep one of them"):
-        log_files(folder)
-
-
-@pytest.mark.parametrize("place", [".", "log.csv"])
-def test_tables_without_a_declaration_lead_to_the_proposal(tmp_path: Path, place: str) -> None:
-    (tmp_path / "log.csv").write_text(csv_text(GOOD_ROWS))
-    with pytest.raises(LogError, match=r"otto validate .* proposes one"):
-        log_files(tmp_path / place)
