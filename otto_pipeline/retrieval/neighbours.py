@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.schemas import NEIGHBOURS
 from otto_pipeline.settings import Settings
+from otto_pipeline.store.arrays import Layout, map_arrays, offsets
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.errors import StoreError
 from otto_pipeline.store.parquet import read_pieces
@@ -78,41 +79,25 @@ def open_neighbours(dataset: Dataset) -> tuple[NeighbourTable, ...]:
             f"{', '.join(wanted)} as OTTO_MATRICES says; materialize it first"
         )
     return tuple(
-        _open(file, figures["items"], figures["neighbours"])
+        NeighbourTable(*map_arrays(file, _layout(figures["items"], figures["neighbours"])))
         for file, figures in zip(dataset.files, shards, strict=True)
     )
 
 
-def _open(file: Path, items: int, neighbours: int) -> NeighbourTable:
-    content = np.memmap(file, np.uint8, mode="r")
-    arrays = []
-    for name, offset in _offsets(items, neighbours).items():
-        dtype, count = _layout(items, neighbours)[name]
-        arrays.append(content[offset : offset + dtype.itemsize * count].view(dtype))
-    return NeighbourTable(*arrays)
-
-
-def _layout(items: int, neighbours: int) -> dict[str, tuple[np.dtype, int]]:
-    """Type and length of each array, the widest first so that all lie at multiples of it."""
+def _layout(items: int, neighbours: int) -> Layout:
     return {
-        "start": (np.dtype(np.int64), items + 1),
-        "neighbour": (np.dtype(np.int32), neighbours),
-        "share": (np.dtype(np.float32), neighbours),
-        "rank": (np.dtype(np.uint16), neighbours),
+        "start": (np.int64, items + 1),
+        "neighbour": (np.int32, neighbours),
+        "share": (np.float32, neighbours),
+        "rank": (np.uint16, neighbours),
     }
-
-
-def _offsets(items: int, neighbours: int) -> dict[str, int]:
-    sizes = [dtype.itemsize * count for dtype, count in _layout(items, neighbours).values()]
-    places = np.cumsum([0, *sizes[:-1]])
-    return dict(zip(_layout(items, neighbours), map(int, places), strict=True))
 
 
 def write_neighbours(inputs: Inputs, shard: int, _settings: Settings, path: Path) -> Figures:
     """The table of one matrix, row group by row group."""
     matrix = inputs[MATRICES[shard].name]
     items, rows = inputs["event_log"].figures()["items"], matrix.manifest.rows
-    places = _offsets(items, rows)
+    places = offsets(_layout(items, rows))
     counts = np.zeros(items, np.int64)
     with path.open("wb") as file:
         for piece in _pieces(matrix):
@@ -163,7 +148,7 @@ def _one_each(_inputs: Inputs, _settings: Settings) -> int:
 
 NEIGHBOURS_STAGE = Stage(
     write=write_neighbours,
-    version=f"1 {[matrix.name for matrix in MATRICES]}",
+    version=f"2 {[matrix.name for matrix in MATRICES]}",
     shards=_one_each,
     file="matrix-{shard}.bin",
 )

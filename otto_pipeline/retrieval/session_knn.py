@@ -18,6 +18,7 @@ from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.schemas import POSTINGS
 from otto_pipeline.settings import Settings
+from otto_pipeline.store.arrays import Layout, map_arrays
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
@@ -41,7 +42,6 @@ CONSTANTS = (OWN_ITEMS, NEIGHBOURS, ITEM_DECAY, LENGTH_OFFSET, DISTANCE_DECAY)
 """What decides the scores beside the postings."""
 SPREAD = 0x2545F4914F6CDD1D
 """An odd number that spreads sessions over the table."""
-ARRAYS = ("start", "entry", "sessions")
 
 
 class Postings(NamedTuple):
@@ -63,18 +63,27 @@ class Similarities(NamedTuple):
     filled: NDArray[np.int64]
 
 
+def _layout(items: int, entries: int) -> Layout:
+    return {
+        "start": (np.int64, items + 1),
+        "entry": (np.int64, entries),
+        "sessions": (np.int32, items),
+    }
+
+
 def open_postings(dataset: Dataset) -> Postings:
     """Map the arrays of a dataset that `POSTINGS_STAGE` wrote."""
-    return Postings(*(np.load(file, mmap_mode="r") for file in dataset.files))
+    return Postings(*map_arrays(dataset.files[0], _layout(**dataset.figures())))
 
 
-def write_postings(inputs: Inputs, shard: int, _settings: Settings, path: Path) -> Figures:
-    """Write one of `ARRAYS`."""
+def write_postings(inputs: Inputs, _shard: int, _settings: Settings, path: Path) -> Figures:
+    """The postings of the lane's log."""
     log = open_event_log(inputs["event_log"])
     made = postings(log.session_start, log.aid, log.n_items)
     with path.open("wb") as file:
-        np.save(file, made[shard])
-    return {}
+        for array in made:
+            file.write(array.data)
+    return {"items": log.n_items, "entries": len(made.entry)}
 
 
 @njit(cache=True, nogil=True)
@@ -244,10 +253,4 @@ def frames(dataset: Dataset) -> list[pl.LazyFrame]:
     ]
 
 
-def _three(_inputs: Inputs, _settings: Settings) -> int:
-    return len(ARRAYS)
-
-
-POSTINGS_STAGE = Stage(
-    write=write_postings, version=f"1 {LATEST}", shards=_three, file="array-{shard}.npy"
-)
+POSTINGS_STAGE = Stage(write=write_postings, version=f"2 {LATEST}", file="postings.bin")
