@@ -16,6 +16,7 @@ from numba import njit
 
 from bench.generate import ensure_log
 from bench.harness import STORE, costs, stage
+from bench.matrices import SEED
 from bench.results import write_section
 from bench.stage import Cost
 from otto_pipeline.compute.threads import map_blocks
@@ -29,7 +30,6 @@ from otto_pipeline.retrieval.walk import Occurrences, PackedWalk, occurrences, p
 from otto_pipeline.store.dataset import Dataset
 
 STEP = "validation/covisitation"
-SEED = ("time", "cart_order", "buy2buy")
 
 
 def count_updates(log: EventLog, queries: np.ndarray, matrices: Sequence[Matrix]) -> int:

@@ -10,7 +10,6 @@ is kept on both logs; then any that is not needed is taken out again.
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.command import run
-from bench.generate import DATA, OTTO
+from bench.generate import DATA, OTTO, scratch
 from bench.results import write_section
+from bench.stage import STEPS, manifests_of
+from otto_pipeline.events.event_log import open_event_log
+from otto_pipeline.retrieval.candidates import candidates, popular_items, query_sessions
 from otto_pipeline.retrieval.matrices import CATALOGUE
+from otto_pipeline.retrieval.neighbours import open_neighbours
+from otto_pipeline.retrieval.session_knn import open_postings
+from otto_pipeline.retrieval.sources import LIST_WEIGHTS, POPULARITY, RANK_OFFSET
 from otto_pipeline.schemas import TYPES, WEIGHTS
 from otto_pipeline.settings import load_settings
 from otto_pipeline.store.dataset import Dataset
 
 SEED = ("time", "cart_order", "buy2buy")
+"""Names of the seed's three."""
 KEPT = 0.99
 AT = 100
 CONSIDERED = 1000
@@ -49,7 +55,11 @@ class Pool:
 
     def recall(self, names: Iterable[str], knn: float = 0.0, at: int = AT) -> float:
         """Weighted recall of the best by the list of these matrices and of session kNN."""
-        score = _reciprocal(self.rank[0]) + (self.rank[0] > 0) + 0.1 * _reciprocal(self.rank[-1])
+        score = (
+            _reciprocal(self.rank[0])
+            + (self.rank[0] > 0)
+            + LIST_WEIGHTS[POPULARITY] * _reciprocal(self.rank[-1])
+        )
         score += knn * _reciprocal(self.rank[-2])
         for name in names:
             score += _reciprocal(self.rank[1 + NAMES.index(name)])
@@ -62,23 +72,15 @@ class Pool:
 
 
 def _reciprocal(rank: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return np.where(rank > 0, 1 / (np.float32(10) + rank), np.float32(0))
+    return np.where(rank > 0, 1 / (np.float32(RANK_OFFSET) + rank), np.float32(0))
 
 
 def pool(log: Path, days: str, seed: int) -> Pool:
-    """Build the log's matrices, and what they propose to its query sessions."""
-    from bench.stage import STEPS, build_step  # noqa: PLC0415  # needs OTTO_MATRICES=all
-    from otto_pipeline.events.event_log import open_event_log  # noqa: PLC0415
-    from otto_pipeline.retrieval.candidates import (  # noqa: PLC0415
-        candidates,
-        popular_items,
-        query_sessions,
-    )
-    from otto_pipeline.retrieval.neighbours import open_neighbours  # noqa: PLC0415
-    from otto_pipeline.retrieval.session_knn import open_postings  # noqa: PLC0415
+    """Build the log's matrices, and what they propose to its query sessions.
 
-    DATA.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=DATA) as store:
+    In a process with OTTO_MATRICES=all, as `main` starts it.
+    """
+    with scratch() as store:
         settings = load_settings(
             {
                 "OTTO_DATA_DIR": str(log),
@@ -91,7 +93,7 @@ def pool(log: Path, days: str, seed: int) -> Pool:
             if name.startswith("log/") or name.startswith("validation/"):
                 if name == "validation/candidates":
                     break
-                build_step(artifacts, "full", settings)
+                manifests_of(artifacts, "full", settings)
         lane = Path(store) / "full/validation"
         queries = query_sessions(Dataset(lane / "sessions"))
         if len(queries) > SAMPLED:

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.results import write_section
-from bench.stage import STEPS, build_step
+from bench.stage import STEPS, manifests_of
 from otto_pipeline.evaluation.bootstrap import intervals
 from otto_pipeline.evaluation.official import official_score
 from otto_pipeline.evaluation.recall import hits_by_system
@@ -48,7 +48,7 @@ def rebuild(log: Path, days: str, seed: int, store: Path, submission: bool = Fal
     )
     for name, artifacts in STEPS.items():
         if submission or not name.startswith("submission/"):
-            build_step(artifacts, "full", settings)
+            manifests_of(artifacts, "full", settings)
     return store / "full"
 
 

@@ -16,9 +16,9 @@ import msgspec
 from otto_pipeline.events.raw import HASHES_FILE
 from otto_pipeline.orchestration.artifact import Artifact
 from otto_pipeline.orchestration.assets import ARTIFACTS
+from otto_pipeline.orchestration.building import build_step
 from otto_pipeline.settings import SCALES, Settings, load_settings
-from otto_pipeline.store.build import build, build_together
-from otto_pipeline.store.dataset import Dataset, Manifest, discard
+from otto_pipeline.store.dataset import Manifest, discard
 
 
 def _steps() -> dict[str, list[Artifact]]:
@@ -47,15 +47,10 @@ class Cost(msgspec.Struct, frozen=True):
     disk_bytes: int
 
 
-def build_step(artifacts: list[Artifact], scale: str, settings: Settings) -> list[Manifest]:
+def manifests_of(artifacts: list[Artifact], scale: str, settings: Settings) -> list[Manifest]:
     """Build the artifacts of a step whose inputs are there, or take them as they are."""
-    root, first = settings.store_dir / scale, artifacts[0]
-    inputs = {name: Dataset(root / path) for name, path in first.inputs.items()}
-    stages = {artifact.path: artifact.stage_for(scale) for artifact in artifacts}
-    if first.batch:
-        built = build_together(root, stages, first.batch.write, inputs, settings, _no_log)
-        return [one.dataset.manifest for one in built.values()]
-    return [build(root, first.path, stages[first.path], inputs, settings, _no_log).dataset.manifest]
+    built = build_step(artifacts, scale, settings, _no_log)
+    return [one.dataset.manifest for one in built.values()]
 
 
 def rebuild(artifacts: list[Artifact], scale: str, settings: Settings) -> Cost:
@@ -65,7 +60,7 @@ def rebuild(artifacts: list[Artifact], scale: str, settings: Settings) -> Cost:
         if artifact.path == "log/raw":  # reading the log for its content hash is its work
             (settings.store_dir / HASHES_FILE).unlink(missing_ok=True)
     began, cpu_began = time.monotonic(), _cpu_seconds()
-    manifests = build_step(artifacts, scale, settings)
+    manifests = manifests_of(artifacts, scale, settings)
     return Cost(
         rows=sum(manifest.rows for manifest in manifests),
         seconds=round(time.monotonic() - began, 2),
@@ -99,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     artifacts, settings = STEPS[options.step], load_settings()
     if options.reuse:
-        build_step(artifacts, options.scale, settings)
+        manifests_of(artifacts, options.scale, settings)
     else:
         print(msgspec.json.encode(rebuild(artifacts, options.scale, settings)).decode())
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from otto_pipeline.orchestration.assets import ARTIFACTS
+from otto_pipeline.orchestration.building import build_step
 from otto_pipeline.settings import load_settings
-from otto_pipeline.store.build import build
 from otto_pipeline.store.dataset import Dataset
 
 
@@ -19,12 +19,10 @@ def build_until(
     loaded = load_settings(
         {f"OTTO_{name.upper()}": str(value) for name, value in values.items() if value is not None}
     )
-    root = store / scale
     made: dict[str, Dataset] = {}
     for artifact in _needed(path):
-        inputs = {name: made[source] for name, source in artifact.inputs.items()}
-        stage = artifact.stage_for(scale)
-        made[artifact.path] = build(root, artifact.path, stage, inputs, loaded, _no_log).dataset
+        built = build_step([artifact], scale, loaded, _no_log)
+        made[artifact.path] = built[artifact.path].dataset
     return made
 
 

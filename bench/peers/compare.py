@@ -18,6 +18,7 @@ import polars as pl
 
 from bench.command import run
 from bench.harness import STORE
+from bench.matrices import SEED
 from bench.peers.agreement import TOLERANCE, agreement
 from bench.peers.measure import REPEATS
 from bench.results import write_section
@@ -25,7 +26,6 @@ from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.store.dataset import Dataset
 
 LOG = STORE / "pct1/submission/event_log"
-SEED = ("time", "cart_order", "buy2buy")
 ENVIRONMENT = {"POLARS_MAX_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 WAYS = {
     "ours": ("seed 2", "seed 1", "cosine 2"),

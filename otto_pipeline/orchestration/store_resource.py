@@ -1,7 +1,7 @@
 """The store as a Dagster resource: builds artifacts, and turns what they hold into metadata."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from pydantic import Field
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.raw import claim_store
 from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.orchestration.building import build_step, inputs_of
 from otto_pipeline.orchestration.scales import scale_of
 from otto_pipeline.schemas import Table
 from otto_pipeline.settings import Settings, SettingsError, load_settings
-from otto_pipeline.store.build import Built, build, build_together
+from otto_pipeline.store.build import Built
 from otto_pipeline.store.dataset import Dataset, discard
 from otto_pipeline.store.errors import StoreError
 from otto_pipeline.submission.submission import SubmissionError
@@ -43,7 +44,7 @@ class StoreResource(dg.ConfigurableResource):
 
     def inputs(self, artifact: Artifact, scale: str) -> dict[str, Dataset]:
         """The datasets that an artifact is made from."""
-        return {name: self.dataset(scale, path) for name, path in artifact.inputs.items()}
+        return inputs_of(artifact, self.root(scale))
 
     def materialize(
         self, context: dg.AssetExecutionContext, artifacts: Sequence[Artifact]
@@ -55,7 +56,7 @@ class StoreResource(dg.ConfigurableResource):
             if not wanted:
                 return
             claim_store(scale, self.settings())
-            built = self._build(wanted, scale, context.log.info)
+            built = build_step(wanted, scale, self.settings(), context.log.info)
             for artifact in wanted:
                 context.log.info(_summary(artifact.path, built[artifact.path]))
                 yield _result(artifact, built[artifact.path])
@@ -68,17 +69,6 @@ class StoreResource(dg.ConfigurableResource):
             context.log.warning(f"{artifact.path} is skipped: {reason}")
             discard(self.root(scale) / artifact.path)
         return bool(reason)
-
-    def _build(
-        self, artifacts: Sequence[Artifact], scale: str, log: Callable[[str], None]
-    ) -> dict[str, Built]:
-        first = artifacts[0]
-        root, inputs, settings = self.root(scale), self.inputs(first, scale), self.settings()
-        if first.batch is None:
-            stage = first.stage_for(scale)
-            return {first.path: build(root, first.path, stage, inputs, settings, log)}
-        stages = {artifact.path: artifact.stage_for(scale) for artifact in artifacts}
-        return build_together(root, stages, first.batch.write, inputs, settings, log)
 
 
 @contextmanager
