@@ -117,15 +117,15 @@ def generate(
 @plain_errors
 def prepare(scale: str) -> None:
     """Get ready for a run of SCALE: check the settings and the log, clear away dead runs."""
-    import dagster as dg
-
     from otto_pipeline.events.raw import log_files
-    from otto_pipeline.orchestration.runs import fail_dead_runs
+    from otto_pipeline.orchestration.runs import dagster_instance, fail_dead_runs
+    from otto_pipeline.retrieval.matrices import chosen
 
     settings = load_settings()
+    chosen(settings.matrices)
     if scale != "demo":
         log_files(settings.data_dir)
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance() as instance:
         for run_id in fail_dead_runs(instance):
             click.echo(f"run {run_id} was marked as failed: its process is gone")
 
@@ -137,18 +137,17 @@ def ingest(scale: str) -> None:
     """Read the log alone: build the tables `log/…` of SCALE, or take them as they are."""
     from otto_pipeline.evaluation.summary import cost_table
     from otto_pipeline.events.raw import claim_store
+    from otto_pipeline.orchestration.building import build_step
     from otto_pipeline.orchestration.log import LOG_ARTIFACTS
-    from otto_pipeline.store.build import build
     from otto_pipeline.store.dataset import Dataset
 
     settings = load_settings()
     root = settings.store_dir / scale
     claim_store(scale, settings)
     for artifact in LOG_ARTIFACTS:
-        inputs = {name: Dataset(root / path) for name, path in artifact.inputs.items()}
-        stage = artifact.stage_for(scale)
-        built = build(root, artifact.path, stage, inputs, settings, partial(click.echo, err=True))
-        click.echo(f"{artifact.path}: {'reused as it is' if built.reused else 'built'}", err=True)
+        built = build_step([artifact], scale, settings, partial(click.echo, err=True))
+        how = "reused as it is" if built[artifact.path].reused else "built"
+        click.echo(f"{artifact.path}: {how}", err=True)
     click.echo(cost_table(root, [artifact.path for artifact in LOG_ARTIFACTS]))
     quarantine = Dataset(root / "log/quarantine")
     lines = quarantine.figures()["lines"]

@@ -4,14 +4,34 @@ A run that is killed stays STARTED in Dagster's storage, and blocks the queue. I
 event names the process that executed it.
 """
 
+import os
+from pathlib import Path
+
 import psutil
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+
+from otto_pipeline.settings import SettingsError
 
 ALIVE = [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 MESSAGE = (
     "The process of this run ({pid}) is gone: it was killed, or the machine went down. Run the "
     "job again: it continues with what is missing."
 )
+
+
+def dagster_instance() -> DagsterInstance:
+    """Dagster's storage.
+
+    Raises:
+        SettingsError: DAGSTER_HOME names no folder.
+    """
+    home = os.environ.get("DAGSTER_HOME", "")
+    if not Path(home).is_absolute() or not Path(home).is_dir():
+        raise SettingsError(
+            f"DAGSTER_HOME={home}: must be the folder of this project, where dagster.yaml lies, as "
+            "an absolute path; `make` sets it"
+        )
+    return DagsterInstance.get()
 
 
 def fail_dead_runs(instance: DagsterInstance) -> list[str]:
