@@ -11,7 +11,7 @@ inner_njit = cast(Any, njit)(cache=True, nogil=True, _nrt=False)
 """Compiles a function that a kernel calls in its innermost loops, and that allocates nothing.
 
 Without `_nrt` numba counts each call as one more reference to every array given, on counters that
-all threads share: half of the time of a kernel that does little else.
+all threads share; a kernel that calls for every pair of events spends much of its time there.
 """
 
 

@@ -1,8 +1,7 @@
 """Co-visitation by ranges of sessions: sums that can be made apart and added up.
 
 Where a log no longer fits one host, each host sums the pairs of its sessions, and the sums are
-combined item by item: the same bytes as one pass over the whole log. A partial sum takes about 45
-bytes an event.
+combined item by item: the same bytes as one pass over the whole log.
 """
 
 from collections.abc import Iterator, Sequence

@@ -56,7 +56,7 @@ class Scratch(NamedTuple):
 def make_scratch(found: Occurrences, packed: PackedWalk, rules: Rules) -> Scratch:
     """Working memory with room for all neighbours of any of the items; what is not used costs none.
 
-    By NumPy, which asks for large memory pages: half of the time went into finding small ones.
+    By NumPy, which asks for large memory pages: looking small ones up takes time at every jump.
     """
     slots = min(int(found.visited.max(initial=1)), packed.n_items)
     return Scratch(

@@ -20,7 +20,7 @@ ONE = 2**20
 SUM, MAX, ONCE, ONCE_PER_TYPE = range(len(MODES))
 STATE = {"sum": 0, "max": 2, "once": 1, "once_per_type": 1}
 """Columns that a mode needs to know what a visit has added before."""
-PLAIN, ROW, COSINE, LOG_COSINE = range(len(NORMALISATIONS))
+_, ROW, COSINE, LOG_COSINE = range(len(NORMALISATIONS))
 
 RULE = np.dtype(
     [

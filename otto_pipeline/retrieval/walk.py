@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from otto_pipeline.compute.threads import map_blocks
+from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.retrieval.matrix import MOST_EVENTS, Walk
 
@@ -33,7 +34,6 @@ class PackedWalk(NamedTuple):
     words: NDArray[np.int64]
     runs: bool
     n_items: int
-    last_second: int
 
 
 class Occurrences(NamedTuple):
@@ -54,9 +54,15 @@ def pack(log: EventLog, walk: Walk, queries: NDArray[np.bool_], threads: int) ->
     """The walk's events of every session of the log; `queries[session]`: is it to be predicted.
 
     8 bytes an event and session.
+
+    Raises:
+        LogError: the log has more items than a word can name.
     """
     if log.n_items > MOST_ITEMS:
-        raise ValueError(f"the log has {log.n_items:,} items, more than {MOST_ITEMS:,}")
+        raise LogError(
+            f"the log has {log.n_items:,} items, and co-visitation can tell {MOST_ITEMS:,} apart; "
+            "take a smaller scale, or leave out items that are hardly seen"
+        )
     wanted = np.zeros(3, np.bool_)
     wanted[list(walk.types)] = True
     events = (log.session_start, log.aid, log.ts, log.type, wanted)
@@ -71,7 +77,7 @@ def pack(log: EventLog, walk: Walk, queries: NDArray[np.bool_], threads: int) ->
     words = np.empty(header[-1], np.int64)
     for _ in map_blocks(partial(_pack, *events, queries, kept, header, words), cost, threads):
         pass
-    return PackedWalk(words, walk.runs, log.n_items, log.last_second)
+    return PackedWalk(words, walk.runs, log.n_items)
 
 
 def occurrences(packed: PackedWalk, first: int, last: int, threads: int) -> Occurrences:

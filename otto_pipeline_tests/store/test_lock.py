@@ -22,12 +22,17 @@ print("held", flush=True)
 sys.stdin.read()
 """
 
+BUILDER = HOLDER.replace(
+    "hold(Path(sys.argv[1]))",
+    "from otto_pipeline_tests.store.numbers import Numbers\nNumbers(Path(sys.argv[1])).build()",
+)
+
 
 @contextmanager
-def holder(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def holder(folder: Path, script: str = HOLDER) -> Iterator["subprocess.Popen[str]"]:
     """A living process that holds the lock of a folder, until its standard input ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
+        [sys.executable, "-c", script, str(folder)],
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -67,19 +72,7 @@ def test_build_is_refused_while_another_process_writes(tmp_path: Path) -> None:
 
 
 def test_what_is_complete_can_be_used_while_another_process_writes(tmp_path: Path) -> None:
-    script = HOLDER.replace(
-        "hold(Path(sys.argv[1]))",
-        "from otto_pipeline_tests.store.numbers import Numbers\nNumbers(Path(sys.argv[1])).build()",
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)],
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+    with holder(tmp_path, BUILDER) as process:
         assert Numbers(tmp_path).build().reused
         process.communicate()
 
