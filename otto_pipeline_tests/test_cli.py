@@ -75,6 +75,19 @@ def test_scale_that_does_not_exist_is_refused_with_those_that_do() -> None:
     assert "'demo', 'pct1', 'pct10', 'full'" in result.output
 
 
+@pytest.mark.parametrize("folder", ["", "store", "/nowhere"])
+def test_prepare_says_what_dagster_home_must_be(folder: str) -> None:
+    result = otto("prepare", "demo", DAGSTER_HOME=folder)
+    assert result.exit_code == 1
+    assert f"DAGSTER_HOME={folder}: must be the folder of this project" in result.output
+
+
+def test_prepare_names_a_matrix_that_there_is_not(home: dict[str, str]) -> None:
+    result = otto("prepare", "demo", OTTO_MATRICES="time,tmie", **home)
+    assert result.exit_code == 1
+    assert "OTTO_MATRICES=time,tmie: there is no matrix tmie; choose from time," in result.output
+
+
 def test_prepare_wants_a_log_for_every_scale_but_demo(home: dict[str, str], tmp_path: Path) -> None:
     assert otto("prepare", "demo", **home).exit_code == 0
     result = otto("prepare", "full", **home)
