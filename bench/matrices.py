@@ -23,7 +23,7 @@ from bench.generate import DATA, OTTO, scratch
 from bench.results import write_section
 from bench.stage import STEPS, manifests_of
 from otto_pipeline.events.event_log import open_event_log
-from otto_pipeline.retrieval.candidates import candidates, popular_items, query_sessions
+from otto_pipeline.retrieval.candidates import candidates, query_sessions
 from otto_pipeline.retrieval.matrices import CATALOGUE
 from otto_pipeline.retrieval.neighbours import open_neighbours
 from otto_pipeline.retrieval.session_knn import open_postings

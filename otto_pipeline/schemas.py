@@ -224,6 +224,16 @@ POSTINGS = Table(
     unique=("aid",),
     order="aid",
 )
+PRE_RANKER = Table(
+    "One model of the pre-score.",
+    (
+        Column("fold", pl.Int64, "Fold that it has not seen; -1: fitted on every session.", ge=-1),
+        Column("trees", pl.Int64, "Trees.", ge=1),
+        Column("rows", pl.Int64, "Items of the union that it was fitted on.", ge=1),
+        Column("features", pl.Int64, "Features.", ge=1),
+    ),
+    unique=("fold",),
+)
 TRAINING_ROWS = Table(
     "One candidate that a ranker learns from.",
     (
@@ -317,11 +327,32 @@ def candidates_table(sources: Iterable[str]) -> Table:
             ),
             Column(f"{source}_score", pl.Float32, f"Score by {source}; null: not proposed.", True),
         ]
-    columns.append(
-        Column("pre_score", pl.Float32, "Score of the list that needs no labels; best first.")
-    )
+    columns += [
+        Column("list_score", pl.Float32, "Score of the list that needs no labels."),
+        Column("pre_score", pl.Float32, "Score of the pre-ranker, else the list's; best first."),
+    ]
     return Table(
         "One item that a query session may want.", tuple(columns), ("session", "aid"), "session"
+    )
+
+
+def union_sample_table(sources: Iterable[str]) -> Table:
+    """The table of sampled items of unions with their rank in each source."""
+    ranks = (Column(f"{s}_rank", pl.UInt16, f"Place in {s}; 201: not proposed.") for s in sources)
+    return Table(
+        "One item of the union of all sources, for a sampled session.",
+        (
+            SESSION,
+            AID,
+            *ranks,
+            Column("own_items", pl.UInt16, "Distinct items of the session."),
+            Column("events", pl.UInt16, "Events of the session."),
+            Column("is_label", pl.UInt8, "Is a label of any type.", le=1),
+            Column("weight", pl.UInt8, "Items of the union that the row stands for.", ge=1),
+            HASH,
+        ),
+        ("session", "aid"),
+        "session",
     )
 
 

@@ -89,10 +89,11 @@ def _hit_predictions(predictions: Dataset, labels: pl.DataFrame) -> pl.DataFrame
 def _hit_candidates(candidates: Dataset, labels: pl.DataFrame) -> pl.DataFrame:
     """Labels among the candidates, with the candidate's ranks and its place in the list."""
     ranks = [f"{source}_rank" for source in SOURCES]
+    by_list = pl.col("list_score").rank("ordinal", descending=True).over("session")
     return pl.concat(
         [
             pl.scan_parquet(file)
-            .select("session", "aid", *ranks, place=1 + pl.int_range(pl.len()).over("session"))
+            .select("session", "aid", *ranks, place=by_list)
             .join(labels.lazy(), on=["session", "aid"])
             .collect()
             for file in candidates.files
@@ -116,7 +117,7 @@ def _hit_history(inputs: Inputs, labels: pl.DataFrame) -> pl.DataFrame:
     """Every session is given its own items, the latest first."""
     log = open_event_log(inputs["event_log"])
     latest = (
-        visible_events(log, query_sessions(inputs["sessions"]))
+        visible_events(log, query_sessions(inputs["sessions"])["session"].to_numpy())
         .group_by("session", "aid")
         .agg(pl.col("place").min())
         .filter(pl.col("place").rank("ordinal").over("session") <= TOP_K)

@@ -30,12 +30,21 @@ CANDIDATE_FEATURES = (
         )
         for source in SOURCES
     ),
-    Feature("pre_score", "Score of the list that needs no labels.", pl.col("pre_score")),
-    Feature(
-        "pre_rank",
-        "Place in the list that needs no labels.",
-        pl.col("pre_score").rank("ordinal", descending=True).over("session"),
-        pl.Int16,
+    *(
+        feature
+        for kind, meaning in (
+            ("list", "the list that needs no labels"),
+            ("pre", "the pre-ranker, else the list"),
+        )
+        for feature in (
+            Feature(f"{kind}_score", f"Score of {meaning}.", pl.col(f"{kind}_score")),
+            Feature(
+                f"{kind}_rank",
+                f"Place by {meaning}.",
+                pl.col(f"{kind}_score").rank("ordinal", descending=True).over("session"),
+                pl.Int16,
+            ),
+        )
     ),
     Feature(
         "sources",

@@ -12,6 +12,7 @@ from otto_pipeline.orchestration.store_resource import StoreResource
 from otto_pipeline.orchestration.submission import SUBMISSION_FILE, SUBMISSION_SESSIONS
 from otto_pipeline.orchestration.validation import (
     EVALUATION_ARTIFACTS,
+    PRE_RANKER_ARTIFACTS,
     RANKER_ARTIFACTS,
     SPLIT_ARTIFACTS,
 )
@@ -21,9 +22,15 @@ VALIDATION_LANE = lane(
     "validation",
     events="validation/events",
     labels="validation/labels",
+    pre_rankers="validation/fold_pre_rankers",
     rankers="validation/fold_rankers",
 )
-SUBMISSION_LANE = lane("submission", events="log/events", rankers="validation/rankers")
+SUBMISSION_LANE = lane(
+    "submission",
+    events="log/events",
+    pre_rankers="validation/pre_ranker",
+    rankers="validation/rankers",
+)
 
 
 def _in_order(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
@@ -42,6 +49,7 @@ ARTIFACTS = _in_order(
     [
         *LOG_ARTIFACTS,
         *SPLIT_ARTIFACTS,
+        *PRE_RANKER_ARTIFACTS,
         *VALIDATION_LANE,
         *RANKER_ARTIFACTS,
         *EVALUATION_ARTIFACTS,

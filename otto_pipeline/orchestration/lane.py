@@ -27,11 +27,20 @@ from otto_pipeline.schemas import (
 KERNEL = frozenset({"numba", "parquet"})
 
 
-def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> list[Artifact]:
+def lane_union(name: str) -> dict[str, str]:
+    """Paths of what the union of a lane's sources is made from."""
+    parts = ("event_log", "sessions", "neighbours", "postings", "popularity")
+    return {part: f"{name}/{part}" for part in parts}
+
+
+def lane(
+    name: str, *, events: str, pre_rankers: str, rankers: str, labels: str | None = None
+) -> list[Artifact]:
     """The artifacts `name/…`.
 
-    `events` is the path of the events that the lane sees, `name/sessions` its sessions; `rankers`
-    is the path under which its rankers lie, by target; `labels` that of its labels, if known.
+    `events` is the path of the events that the lane sees, `name/sessions` its sessions;
+    `pre_rankers` that of what orders the union of its sources; `rankers` is the path under which
+    its rankers lie, by target; `labels` that of its labels, if known.
     """
     group = name
     features = table.VALIDATION_FEATURES if labels else table.SUBMISSION_FEATURES
@@ -40,6 +49,7 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
     log = {"event_log": f"{name}/event_log"}
     sessions = {"sessions": f"{name}/sessions"}
     popularity = {"popularity": f"{name}/popularity"}
+    union = lane_union(name)
     return [
         Artifact(
             f"{name}/event_log",
@@ -102,13 +112,7 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
             group,
             "For each query session the items that it may want, with rank and score from each "
             "source, best first.",
-            {
-                **log,
-                **sessions,
-                **popularity,
-                "neighbours": f"{name}/neighbours",
-                "postings": f"{name}/postings",
-            },
+            {**union, "pre_rankers": pre_rankers},
             kinds=KERNEL,
         ),
         Artifact(

@@ -11,13 +11,18 @@ from otto_pipeline.evaluation.recall import SCORES_STAGE
 from otto_pipeline.evaluation.summary import score_table
 from otto_pipeline.events import split
 from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.orchestration.lane import lane_union
 from otto_pipeline.ranking import ranker
 from otto_pipeline.ranking.training_rows import TRAINING_ROWS_STAGE
+from otto_pipeline.retrieval import pre_ranker
+from otto_pipeline.retrieval.sources import UNION_SAMPLE
+from otto_pipeline.retrieval.union_sample import UNION_SAMPLE_STAGE
 from otto_pipeline.schemas import (
     EVENTS,
     KNOWN_ITEMS,
     LABELS,
     LANE_SESSIONS,
+    PRE_RANKER,
     RANKER,
     REPORT,
     SCORES,
@@ -65,6 +70,41 @@ SPLIT_ARTIFACTS = (
         "validation",
         "What each query session did after its cut: the next click, the carts, the orders.",
         {**LOG, **LOG_SESSIONS, **KNOWN},
+    ),
+)
+
+SAMPLE = {"union_sample": "validation/union_sample"}
+PRE_RANKER_ARTIFACTS = (
+    Artifact(
+        "validation/union_sample",
+        UNION_SAMPLE_STAGE,
+        UNION_SAMPLE,
+        "ranking",
+        "What all sources together propose to a sample of the sessions with labels.",
+        {**lane_union("validation"), "labels": "validation/labels"},
+        kinds=frozenset({"numba", "parquet"}),
+    ),
+    Artifact(
+        "validation/fold_pre_rankers",
+        pre_ranker.FOLD_PRE_RANKERS_STAGE,
+        PRE_RANKER,
+        "ranking",
+        "Pre-rankers, each of which has not seen the sessions of one fold: they choose the "
+        "candidates of the validation lane.",
+        SAMPLE,
+        kinds=MODEL,
+        frames=pre_ranker.frames,
+    ),
+    Artifact(
+        "validation/pre_ranker",
+        pre_ranker.PRE_RANKER_STAGE,
+        PRE_RANKER,
+        "ranking",
+        "The pre-ranker that has seen all sampled sessions: it chooses the candidates of the "
+        "submission lane.",
+        SAMPLE,
+        kinds=MODEL,
+        frames=pre_ranker.frames,
     ),
 )
 

@@ -35,7 +35,7 @@ def write_predictions(inputs: Inputs, shard: int, settings: Settings, path: Path
         if rankers.files:
             score = _score(matrix, draws, rankers, settings)
         else:
-            score = frame["pre_score"].to_numpy()
+            score = frame["list_score"].to_numpy()
         tops.append(_top(frame, name, score))
     predictions = pl.concat([PREDICTIONS.empty(), *tops]).sort("session", "type", "rank")
     predictions.write_parquet(path)

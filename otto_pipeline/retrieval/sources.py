@@ -1,16 +1,25 @@
 """The sources that propose candidates, in the order of their columns."""
 
 from otto_pipeline.retrieval.matrices import MATRICES
-from otto_pipeline.schemas import Table, candidates_table
+from otto_pipeline.retrieval.session_knn import CONSTANTS
+from otto_pipeline.schemas import Table, candidates_table, union_sample_table
 
 HISTORY = "history"
+SECOND_HOP = "second_hop"
 SESSION_KNN = "session_knn"
 POPULARITY = "popularity"
-SOURCES = (HISTORY, *(matrix.name for matrix in MATRICES), SESSION_KNN, POPULARITY)
+SOURCES = (
+    HISTORY,
+    *(matrix.name for matrix in MATRICES),
+    SECOND_HOP,
+    SESSION_KNN,
+    POPULARITY,
+)
 
 LIST_WEIGHTS = {
     HISTORY: 1.0,
     **{matrix.name: 1.0 for matrix in MATRICES},
+    SECOND_HOP: 1.0,
     SESSION_KNN: 3.0,
     POPULARITY: 0.1,
 }
@@ -21,5 +30,13 @@ SOURCE_LIMIT = 200
 """Items that one source proposes to one session."""
 POPULAR_ITEMS = 100
 """Items that popularity proposes."""
+HOP_SOURCES = 15
+"""Items of the first hop from which the second starts (RANKING.md, `hop2`)."""
+HOP_TABLE = max(range(len(MATRICES)), key=lambda number: MATRICES[number].top_k)
+"""The second hop goes through the widest matrix."""
+
+UNION_VERSION = f"1 {SOURCES} {SOURCE_LIMIT} {POPULAR_ITEMS} {HOP_SOURCES} {CONSTANTS}"
+"""What stages that read the union depend on beside their inputs."""
 
 CANDIDATES: Table = candidates_table(SOURCES)
+UNION_SAMPLE: Table = union_sample_table(SOURCES)

@@ -14,8 +14,17 @@ from otto_pipeline.retrieval.candidates import candidates
 from otto_pipeline.retrieval.covisitation import neighbours
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.neighbours import NeighbourTable, neighbour_table
+from otto_pipeline.retrieval.pre_ranker import trees_of
 from otto_pipeline.retrieval.session_knn import LATEST, Postings, postings
-from otto_pipeline.retrieval.sources import CANDIDATES, LIST_WEIGHTS, RANK_OFFSET, SOURCES
+from otto_pipeline.retrieval.sources import (
+    CANDIDATES,
+    HOP_SOURCES,
+    HOP_TABLE,
+    LIST_WEIGHTS,
+    RANK_OFFSET,
+    SOURCES,
+)
+from otto_pipeline.retrieval.union import sources_of
 from otto_pipeline.schemas import COVISITATION
 from otto_pipeline_tests.logs import N_ITEMS, frame, log_of, random_events
 
@@ -23,6 +32,7 @@ POPULAR = pl.DataFrame(
     {"aid": [6, 2], "score": [5.0, 4.0]}, schema={"aid": pl.Int32, "score": pl.Float64}
 )
 NOTHING_POPULAR = POPULAR.clear()
+NO_MODEL = trees_of([])
 
 
 def tables_of(log: EventLog) -> tuple[NeighbourTable, ...]:
@@ -53,7 +63,9 @@ def candidates_of(
 ) -> pl.DataFrame:
     sessions = np.array(queries, np.int32)
     tables, posted = tables_of(log), postings_of(log)
-    return candidates(log, sessions, tables, posted, popular, max_candidates, threads)
+    sources = sources_of(log, tables, posted, popular)
+    model_of = np.zeros(len(sessions), np.int64)
+    return candidates(sources, sessions, NO_MODEL, model_of, max_candidates, threads)
 
 
 def knn_reference(log: EventLog, session: int, own: list[int]) -> dict[int, float]:
@@ -104,10 +116,24 @@ def reference(
             for place in range(table.start[x], table.start[x + 1]):
                 y = int(table.neighbour[place])
                 found[y] = found.get(y, 0.0) + own * float(table.share[place])
+    first_hop = {
+        y: sum(scores[matrix.name].get(y, 0.0) for matrix in MATRICES)
+        for matrix in MATRICES
+        for y in scores[matrix.name]
+        if y not in scores["history"]
+    }
+    for x in sorted(first_hop, key=lambda y: (-np.float32(first_hop[y]), y))[:HOP_SOURCES]:
+        table, found = tables[HOP_TABLE], scores["second_hop"]
+        for place in range(table.start[x], table.start[x + 1]):
+            y = int(table.neighbour[place])
+            found[y] = found.get(y, 0.0) + first_hop[x] * float(table.share[place])
     scores["session_knn"] = knn_reference(log, session, latest_first)
     scores["popularity"] = dict(POPULAR.iter_rows())
     ranks = {
-        source: {aid: 1 + place for place, aid in enumerate(sorted(of, key=lambda a: (-of[a], a)))}
+        source: {
+            aid: 1 + place
+            for place, aid in enumerate(sorted(of, key=lambda a: (-np.float32(of[a]), a)))
+        }
         for source, of in scores.items()
     }
     rows = []
@@ -115,12 +141,14 @@ def reference(
         pre_score = float(aid in scores["history"])
         for source, of in ranks.items():  # one by one, as floats are summed
             pre_score += LIST_WEIGHTS[source] / (RANK_OFFSET + of[aid]) if aid in of else 0.0
-        row = {"session": session, "aid": aid, "pre_score": pre_score}
+        row = {"session": session, "aid": aid, "pre_score": pre_score, "list_score": pre_score}
         for source in SOURCES:
             row[f"{source}_rank"] = ranks[source].get(aid)
             row[f"{source}_score"] = scores[source].get(aid)
         rows.append(row)
-    return sorted(rows, key=lambda row: (-row["pre_score"], row["aid"]))[:max_candidates]
+    return sorted(rows, key=lambda row: (-np.float32(row["pre_score"]), row["aid"]))[
+        :max_candidates
+    ]
 
 
 @given(events=random_events())

@@ -1,0 +1,318 @@
+"""What all sources propose to one session: the union, with each source's scores and ranks.
+
+The kernel is called for one query session after the other on a thread's `Workspace`; who calls it
+chooses among the union. All sums of one session are made here, in one order, so that they do not
+depend on shards, blocks or threads.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from otto_pipeline.compute.kernels import inner_njit
+from otto_pipeline.events.event_log import EventLog
+from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
+from otto_pipeline.retrieval.session_knn import (
+    NEIGHBOURS,
+    Postings,
+    Similarities,
+    add_items_of_session,
+    make_similarities,
+    most_similar,
+    open_postings,
+)
+from otto_pipeline.retrieval.sources import (
+    HOP_SOURCES,
+    HOP_TABLE,
+    POPULAR_ITEMS,
+    SOURCE_LIMIT,
+    SOURCES,
+)
+from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.store.stage import Inputs
+
+TYPE_WEIGHTS = (1.0, 3.0, 6.0)
+"""Weight of a click, cart, order of the session's own (OTTO.md, seed)."""
+N_SOURCES = len(SOURCES)
+SECOND_HOP, SESSION_KNN, POPULARITY = N_SOURCES - 3, N_SOURCES - 2, N_SOURCES - 1
+OWN_ITEMS, EVENTS = N_SOURCES, N_SOURCES + 1
+FACTS = (*(f"{source}_rank" for source in SOURCES), "own_items", "events")
+"""What is known of each item of the union: its rank in each source, and how many distinct items and
+events the session has."""
+UNRANKED = SOURCE_LIMIT + 1
+"""Rank of an item that is not among the source's best."""
+LARGEST_UNION = N_SOURCES * SOURCE_LIMIT
+LARGEST_FACT = 2**16 - 1
+AID_BITS = 32
+AID_MASK = 2**AID_BITS - 1
+
+
+class Sources(NamedTuple):
+    """What stands behind the sources, and the sessions' own events."""
+
+    session_start: NDArray[np.int64]
+    aid: NDArray[np.int32]
+    type: NDArray[np.uint8]
+    tables: tuple[NeighbourTable, ...]
+    postings: Postings
+    popular: NDArray[np.int32]
+    popular_score: NDArray[np.float64]
+
+
+class Workspace(NamedTuple):
+    """Working memory of a thread.
+
+    Items that a source meets lie in slots 0, 1, …, the session's own first, the latest first:
+    `aid[slot]`, `score[source, slot]` (0: not proposed); `slot_of[aid]` is −1 elsewhere. Those
+    among the best of a source are the union: `member[place]` is a slot, `fact[:, place]` what
+    `FACTS` says of it; `place_of[slot]` is −1 elsewhere.
+    """
+
+    slot_of: NDArray[np.int32]
+    aid: NDArray[np.int32]
+    score: NDArray[np.float64]
+    key: NDArray[np.int64]
+    place_of: NDArray[np.int32]
+    member: NDArray[np.int32]
+    fact: NDArray[np.uint16]
+    similarities: Similarities
+    neighbour: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    added: NDArray[np.int64]
+
+
+def sources_of(
+    log: EventLog, tables: tuple[NeighbourTable, ...], postings: Postings, popular: pl.DataFrame
+) -> Sources:
+    """The sources of a log: a table per matrix, and the popular items with their scores."""
+    items, scores = popular["aid"].to_numpy(), popular["score"].to_numpy()
+    return Sources(log.session_start, log.aid, log.type, tables, postings, items, scores)
+
+
+def open_sources(inputs: Inputs, log: EventLog) -> Sources:
+    """Map the datasets `neighbours`, `postings` and `popularity` of a lane."""
+    return sources_of(
+        log,
+        open_neighbours(inputs["neighbours"]),
+        open_postings(inputs["postings"]),
+        popular_items(inputs["popularity"]),
+    )
+
+
+def popular_items(popularity: Dataset) -> pl.DataFrame:
+    """Items of the most sessions of the lane's last seven days: columns aid, score."""
+    return (
+        popularity.scan()
+        .filter(pl.col("sessions_week") > 0)
+        .select("aid", score=pl.col("sessions_week").cast(pl.Float64))
+        .sort(["score", "aid"], descending=[True, False])
+        .head(POPULAR_ITEMS)
+        .collect()
+    )
+
+
+@njit(cache=True, nogil=True)
+def make_workspace(n_items: int) -> Workspace:
+    """Working memory for sessions of a log of so many items; pages count once they are touched."""
+    return Workspace(
+        np.full(n_items, -1, np.int32),
+        np.empty(n_items, np.int32),
+        np.zeros((N_SOURCES, n_items)),
+        np.empty(n_items, np.int64),
+        np.full(n_items, -1, np.int32),
+        np.empty(LARGEST_UNION, np.int32),
+        np.empty((len(FACTS), LARGEST_UNION), np.uint16),
+        make_similarities(),
+        np.empty(NEIGHBOURS, np.int64),
+        np.empty(NEIGHBOURS),
+        np.full(n_items, -1, np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def fill_union(session: int, sources: Sources, work: Workspace) -> tuple[int, int]:
+    """Fill the workspace for a session; return the sizes of its union and of its slots.
+
+    `clear_union` is due before the next session.
+    """
+    own = _add_history(session, sources, work)
+    slots = _add_first_hop(own, sources.tables, work)
+    slots = _add_second_hop(own, slots, sources.tables[HOP_TABLE], work)
+    slots = _add_similar_sessions(session, own, slots, sources, work)
+    slots = _add_popular(slots, sources, work)
+    size = 0
+    for source in range(N_SOURCES):
+        size = _rank(source, slots, size, work)
+    events = sources.session_start[session + 1] - sources.session_start[session]
+    work.fact[OWN_ITEMS, :size] = min(own, LARGEST_FACT)
+    work.fact[EVENTS, :size] = min(events, LARGEST_FACT)
+    return size, slots
+
+
+@inner_njit
+def clear_union(slots: int, work: Workspace) -> None:
+    """Make the workspace ready for the next session."""
+    for slot in range(slots):
+        work.slot_of[work.aid[slot]] = -1
+        work.place_of[slot] = -1
+        work.added[slot] = -1
+    for source in range(N_SOURCES):
+        for slot in range(slots):
+            work.score[source, slot] = 0
+
+
+@inner_njit
+def _slot(item: int, size: int, work: Workspace) -> int:
+    """The item's slot, the next one (`size`) where it had none."""
+    slot = work.slot_of[item]
+    if slot < 0:
+        slot = size
+        work.slot_of[item] = slot
+        work.aid[slot] = item
+    return slot
+
+
+@inner_njit
+def _add_history(session: int, sources: Sources, work: Workspace) -> int:
+    """Score own items (2^r − 1) × type weight for each event; r grows from .1 to 1 at the latest
+    (OTTO.md, seed).
+    """
+    begin, end = sources.session_start[session], sources.session_start[session + 1]
+    size = 0
+    for event in range(end - 1, begin - 1, -1):
+        size = max(size, _slot(sources.aid[event], size, work) + 1)
+    for event in range(begin, end):
+        recency = 1.0 if end - begin == 1 else 0.1 + 0.9 * (event - begin) / (end - begin - 1)
+        weight = TYPE_WEIGHTS[sources.type[event]]
+        work.score[0, work.slot_of[sources.aid[event]]] += (2**recency - 1) * weight
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _add_first_hop(own: int, tables: tuple[NeighbourTable, ...], work: Workspace) -> int:
+    """Score the neighbours of own items by each matrix: Σ own item's score × share."""
+    size = own
+    for number in range(len(tables)):
+        for slot in range(own):
+            weight = work.score[0, slot]
+            size = _add_row(work.aid[slot], weight, 1 + number, size, tables[number], work)
+    return size
+
+
+@inner_njit
+def _add_row(
+    x: int, weight: float, source: int, size: int, table: NeighbourTable, work: Workspace
+) -> int:
+    for place in range(table.start[x], table.start[x + 1]):
+        slot = _slot(table.neighbour[place], size, work)
+        size = max(size, slot + 1)
+        work.score[source, slot] += weight * table.share[place]
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _add_second_hop(own: int, size: int, table: NeighbourTable, work: Workspace) -> int:
+    """Score the neighbours of the best new items of the first hop, as `_add_first_hop` does.
+
+    1st place in the contest: such chains were its strongest features for orders (OTTO.md, §2).
+    """
+    first_hop = work.score[SECOND_HOP]  # until it is overwritten with what it leads to
+    for slot in range(own, size):
+        for source in range(1, SECOND_HOP):
+            first_hop[slot] += work.score[source, slot]
+    found = _best_first(first_hop, own, size, work)
+    weights = np.empty(min(found, HOP_SOURCES))
+    for place in range(len(weights)):
+        weights[place] = first_hop[work.slot_of[work.key[place] & AID_MASK]]
+    first_hop[own:size] = 0
+    for place in range(len(weights)):
+        x = work.key[place] & AID_MASK
+        size = _add_row(x, weights[place], SECOND_HOP, size, table, work)
+    return size
+
+
+@inner_njit
+def _add_similar_sessions(
+    session: int, own: int, size: int, sources: Sources, work: Workspace
+) -> int:
+    n_sessions = len(sources.session_start) - 1
+    kept = most_similar(
+        session,
+        n_sessions,
+        work.aid,
+        own,
+        sources.postings,
+        work.similarities,
+        work.neighbour,
+        work.similarity,
+    )
+    for number in range(kept):
+        size = add_items_of_session(
+            sources.session_start[work.neighbour[number]],
+            sources.session_start[work.neighbour[number] + 1],
+            work.similarity[number],
+            own,
+            sources.aid,
+            work.slot_of,
+            work.aid,
+            size,
+            work.score[SESSION_KNN],
+            work.added,
+            number,
+        )
+    return size
+
+
+@inner_njit
+def _add_popular(size: int, sources: Sources, work: Workspace) -> int:
+    for place in range(len(sources.popular)):
+        slot = _slot(sources.popular[place], size, work)
+        size = max(size, slot + 1)
+        work.score[POPULARITY, slot] = sources.popular_score[place]
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _rank(source: int, slots: int, size: int, work: Workspace) -> int:
+    """Rank the best of a source, and take them into the union; return its size."""
+    proposed = _best_first(work.score[source], 0, slots, work)
+    for number in range(min(proposed, SOURCE_LIMIT)):
+        slot = work.slot_of[work.key[number] & AID_MASK]
+        place = work.place_of[slot]
+        if place < 0:
+            place = size
+            work.place_of[slot] = place
+            work.member[place] = slot
+            work.fact[:N_SOURCES, place] = UNRANKED
+            size += 1
+        work.fact[source, place] = number + 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _best_first(score: NDArray[np.float64], first: int, last: int, work: Workspace) -> int:
+    """Sort the items of slots first … last−1 that have a score > 0 into the low bits of `key`.
+
+    By falling score in single precision, ties by item; returns how many they are.
+    """
+    count = 0
+    for slot in range(first, last):
+        if score[slot] > 0:
+            work.key[count] = best_first_key(score[slot], work.aid[slot])
+            count += 1
+    work.key[:count].sort()
+    return count
+
+
+@inner_njit
+def best_first_key(score: float, item: int) -> int:
+    """A number that is the smaller, the larger the score in single precision; then the item.
+
+    The bits of floats, those of negative ones turned over, have the order of the floats.
+    """
+    bits = np.int64(np.float32(score).view(np.int32))
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return int((-1 - ordered) << AID_BITS | np.int64(item))
