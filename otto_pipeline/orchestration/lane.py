@@ -8,12 +8,11 @@ from otto_pipeline.events import event_log
 from otto_pipeline.features import table
 from otto_pipeline.orchestration.artifact import Artifact, Batch, parquet_pieces
 from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
-from otto_pipeline.retrieval import neighbours, session_knn
+from otto_pipeline.retrieval import neighbours, session_knn, sources
 from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
 from otto_pipeline.retrieval.covisitation import covisitation_stage, write_matrices
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.popularity import POPULARITY_STAGE
-from otto_pipeline.retrieval.sources import CANDIDATES
 from otto_pipeline.schemas import (
     COVISITATION,
     EVENT_LOG,
@@ -25,6 +24,23 @@ from otto_pipeline.schemas import (
 )
 
 KERNEL = frozenset({"numba", "parquet"})
+
+
+def source_inputs(name: str) -> dict[str, str]:
+    """Paths of what the sources of candidates of the lane read, by input."""
+    return {
+        artifact: f"{name}/{artifact}"
+        for artifact in ("event_log", "sessions", "popularity", "neighbours", "postings")
+    }
+
+
+def behind_sources(name: str) -> dict[str, str]:
+    """Paths of what stands behind sources of candidates of the lane, by source."""
+    return {
+        **{matrix.name: f"{name}/covisitation/{matrix.name}" for matrix in MATRICES},
+        sources.SESSION_KNN: f"{name}/postings",
+        sources.POPULARITY: f"{name}/popularity",
+    }
 
 
 def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> list[Artifact]:
@@ -98,17 +114,11 @@ def lane(name: str, *, events: str, rankers: str, labels: str | None = None) -> 
         Artifact(
             f"{name}/candidates",
             CANDIDATES_STAGE,
-            CANDIDATES,
+            sources.CANDIDATES,
             group,
             "For each query session the items that it may want, with rank and score from each "
             "source, best first.",
-            {
-                **log,
-                **sessions,
-                **popularity,
-                "neighbours": f"{name}/neighbours",
-                "postings": f"{name}/postings",
-            },
+            source_inputs(name),
             kinds=KERNEL,
         ),
         Artifact(

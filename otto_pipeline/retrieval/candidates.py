@@ -62,17 +62,26 @@ def _shards(inputs: Inputs, settings: Settings) -> int:
 
 def write_candidates(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Candidates of one range of query sessions, best first."""
-    log = open_event_log(inputs["event_log"])
     size = sessions_in_shard(settings)
     queries = query_sessions(inputs["sessions"])[shard * size : (shard + 1) * size]
-    tables = open_neighbours(inputs["neighbours"])
-    postings = open_postings(inputs["postings"])
-    popular = popular_items(inputs["popularity"])
-    frame = candidates(
-        log, queries, tables, postings, popular, settings.max_candidates, settings.threads
-    )
+    frame = candidates_of(inputs, queries, settings.max_candidates, settings)
     frame.write_parquet(path)
     return {"sessions": len(queries), "candidates": frame.height}
+
+
+def candidates_of(
+    inputs: Inputs, queries: NDArray[np.int32], max_candidates: int, settings: Settings
+) -> pl.DataFrame:
+    """The `CANDIDATES` rows of some query sessions, from the inputs of `CANDIDATES_STAGE`."""
+    return candidates(
+        open_event_log(inputs["event_log"]),
+        queries,
+        open_neighbours(inputs["neighbours"]),
+        open_postings(inputs["postings"]),
+        popular_items(inputs["popularity"]),
+        max_candidates,
+        settings.threads,
+    )
 
 
 def popular_items(popularity: Dataset) -> pl.DataFrame:

@@ -91,7 +91,12 @@ def test_pictures_and_generated_files_belong_to_their_datasets(demo: Demo) -> No
 def test_report_names_costs_scores_and_places(demo: Demo) -> None:
     root = demo[0].store / "demo"
     text = report_text(root, [artifact.path for artifact in ARTIFACTS])
-    for expected in ("validation/candidates", "baseline: own history", "better baseline"):
+    for expected in (
+        "validation/candidates",
+        "baseline: own history",
+        "better baseline",
+        "in the union",
+    ):
         assert expected in text
     assert str(root / "submission/submission/submission.csv") in text
 
