@@ -22,11 +22,9 @@ from bench.command import run
 from bench.generate import DATA, OTTO, scratch
 from bench.results import write_section
 from bench.stage import STEPS, manifests_of
-from otto_pipeline.events.event_log import open_event_log
-from otto_pipeline.retrieval.candidates import candidates, popular_items, query_sessions
+from otto_pipeline.orchestration.building import inputs_of
+from otto_pipeline.retrieval.candidates import candidates_of, query_sessions
 from otto_pipeline.retrieval.matrices import CATALOGUE
-from otto_pipeline.retrieval.neighbours import open_neighbours
-from otto_pipeline.retrieval.session_knn import open_postings
 from otto_pipeline.retrieval.sources import LIST_WEIGHTS, POPULARITY, RANK_OFFSET
 from otto_pipeline.schemas import TYPES, WEIGHTS
 from otto_pipeline.settings import load_settings
@@ -98,15 +96,8 @@ def pool(log: Path, days: str, seed: int) -> Pool:
         queries = query_sessions(Dataset(lane / "sessions"))
         if len(queries) > SAMPLED:
             queries = np.sort(np.random.default_rng(seed).choice(queries, SAMPLED, replace=False))
-        found = candidates(
-            open_event_log(Dataset(lane / "event_log")),
-            queries,
-            open_neighbours(Dataset(lane / "neighbours")),
-            open_postings(Dataset(lane / "postings")),
-            popular_items(Dataset(lane / "popularity")),
-            CONSIDERED,
-            settings.threads,
-        )
+        inputs = inputs_of(STEPS["validation/candidates"][0], Path(store) / "full")
+        found, _ = candidates_of(inputs, queries, CONSIDERED, settings)
         return _pool(found, Dataset(lane / "labels").read(), queries)
 
 

@@ -11,6 +11,8 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from otto_pipeline.events.eligibility import open_eligibility
+from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.retrieval.candidates import candidates_of
 from otto_pipeline.retrieval.sources import (
@@ -41,6 +43,7 @@ FOUND_LABELS = Table(
         TARGET,
         AID,
         Column("known", pl.Boolean, "The lane sees the item."),
+        Column("eligible", pl.Boolean, "The item may be recommended to the session."),
         Column("place", pl.UInt32, "In the merged list of all sources; null: not in it.", True, 1),
         *(
             Column(f"{source}_rank", pl.UInt16, f"Place in {source}; null: not in it.", True, 1)
@@ -64,30 +67,36 @@ FOUND_LABELS = Table(
 
 def write_found_labels(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """One row for each label of the sampled sessions, by session, type and item."""
-    labels = sampled_labels(inputs, settings.seed)
+    labels = sampled_labels(inputs, settings)
     sessions = labels["session"].unique().sort()
     size = max(1, CHUNK_BYTES // (UNION * 8 * len(SOURCES)))
     frames = [FOUND_LABELS.empty()]
     for chunk in sessions.to_frame().iter_slices(size):
         queries = chunk["session"]
-        union = candidates_of(inputs, queries.to_numpy(), UNION, settings)
+        union, _ = candidates_of(inputs, queries.to_numpy(), UNION, settings)
         frames.append(places_of(labels.filter(pl.col("session").is_in(queries.implode())), union))
     frame = pl.concat(frames)
     frame.write_parquet(path)
     return {"sessions": len(sessions)}
 
 
-def sampled_labels(inputs: Inputs, seed: int) -> pl.DataFrame:
-    """Labels of the sampled sessions, each with whether its item is `known`."""
+def sampled_labels(inputs: Inputs, settings: Settings) -> pl.DataFrame:
+    """Labels of the sampled sessions, each with whether its item is `known` and `eligible`."""
     labels = inputs["labels"].read()
     hashes = inputs["sessions"].scan().select("session", "hash").collect()
     sessions = hashes.join(labels, on="session", how="semi")
-    sampled = sessions.with_columns(draw=draw(sessions["hash"], seed, "found labels")).sort("draw")
+    sampled = sessions.with_columns(
+        draw=draw(sessions["hash"], settings.seed, "found labels")
+    ).sort("draw")
     seen = inputs["popularity"].scan().select("aid", known=pl.col("last_seen") >= 0).collect()
-    return (
+    log = open_event_log(inputs["event_log"])
+    found = (
         labels.join(sampled.head(SAMPLED_SESSIONS), on="session", how="semi")
         .join(seen, on="aid")
         .sort("session", "type", "aid")
+    )
+    return found.with_columns(
+        open_eligibility(inputs["eligibility"], log, settings).of(found, log).alias("eligible")
     )
 
 
@@ -156,5 +165,5 @@ def _places(
 FOUND_LABELS_STAGE = Stage(
     write=write_found_labels,
     version=f"1 {SAMPLED_SESSIONS} {LIST_WEIGHTS} {RANK_OFFSET} {SOURCE_LIMIT}",
-    settings=("seed",),
+    settings=("seed", "exclude_ordered"),
 )

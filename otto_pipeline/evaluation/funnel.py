@@ -12,7 +12,7 @@ from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
-STEPS = ("labels", "known item", "in the union", "in the shortlist", "in the top 20")
+STEPS = ("labels", "known item", "eligible", "in the union", "in the shortlist", "in the top 20")
 KEYS = ["session", "type", "aid"]
 
 FUNNEL = Table(
@@ -30,7 +30,7 @@ FUNNEL = Table(
 def write_funnel(inputs: Inputs, _shard: int, _settings: Settings, path: Path) -> Figures:
     """One row for each type and step, of the sessions of the found labels."""
     found = inputs["found_labels"]
-    labels = found.read(*KEYS, "known", "place")
+    labels = found.read(*KEYS, "known", "eligible", "place")
     steps = zip(STEPS, left_at_each_step(labels, inputs), strict=True)
     rows = [row for step, left in steps for row in _rows(step, labels, left)]
     pl.DataFrame(rows, FUNNEL.empty().schema, orient="row").write_parquet(path)
@@ -42,7 +42,9 @@ def left_at_each_step(labels: pl.DataFrame, inputs: Inputs) -> Iterator[pl.DataF
     yield labels
     known = labels.filter("known")
     yield known
-    in_union = known.filter(pl.col("place").is_not_null())
+    eligible = known.filter("eligible")
+    yield eligible
+    in_union = eligible.filter(pl.col("place").is_not_null())
     yield in_union
     in_shortlist = _among(in_union, inputs["candidates"], ["session", "aid"])
     yield in_shortlist

@@ -28,9 +28,10 @@ KERNEL = frozenset({"numba", "parquet"})
 
 def source_inputs(name: str) -> dict[str, str]:
     """Paths of what the sources of candidates of the lane read, by input."""
+    own = ("event_log", "sessions", "popularity", "neighbours", "postings")
     return {
-        artifact: f"{name}/{artifact}"
-        for artifact in ("event_log", "sessions", "popularity", "neighbours", "postings")
+        "eligibility": "log/eligibility",
+        **{artifact: f"{name}/{artifact}" for artifact in own},
     }
 
 

@@ -4,7 +4,7 @@ import dagster as dg
 import msgspec
 import polars as pl
 
-from otto_pipeline.events import ingest, statistics
+from otto_pipeline.events import eligibility, ingest, statistics
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.raw import log_hashes, raw_stage, read_raw_log
 from otto_pipeline.orchestration.artifact import Artifact, picture
@@ -111,6 +111,14 @@ LOG_ARTIFACTS = (
         "log",
         "The log with dense ids: what both lanes start from.",
         {"parsed": "log/parsed", "sessions": "log/sessions", "items": "log/items"},
+    ),
+    Artifact(
+        "log/eligibility",
+        eligibility.ELIGIBILITY_STAGE,
+        eligibility.ELIGIBILITY,
+        "log",
+        "Which items may not, or not always, be recommended: those of OTTO_ELIGIBILITY_FILE.",
+        {"items": "log/items"},
     ),
     Artifact(
         "log/statistics",

@@ -217,6 +217,7 @@ EVALUATION_ARTIFACTS = (
         {
             "scores": "validation/scores",
             "sessions": "validation/sessions",
+            "eligibility": "log/eligibility",
             **TRAINING,
             **{name: f"validation/fold_rankers/{name}" for name in TYPES},
         },

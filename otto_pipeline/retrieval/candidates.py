@@ -13,8 +13,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from otto_pipeline.compute.threads import map_blocks
+from otto_pipeline.events.eligibility import ORDER, Eligibility, open_eligibility
 from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
+from otto_pipeline.retrieval.popularity import popular_items
 from otto_pipeline.retrieval.session_knn import (
     CONSTANTS,
     NEIGHBOURS,
@@ -64,35 +66,26 @@ def write_candidates(inputs: Inputs, shard: int, settings: Settings, path: Path)
     """Candidates of one range of query sessions, best first."""
     size = sessions_in_shard(settings)
     queries = query_sessions(inputs["sessions"])[shard * size : (shard + 1) * size]
-    frame = candidates_of(inputs, queries, settings.max_candidates, settings)
+    frame, removed = candidates_of(inputs, queries, settings.max_candidates, settings)
     frame.write_parquet(path)
-    return {"sessions": len(queries), "candidates": frame.height}
+    return {"sessions": len(queries), "candidates": frame.height, "ineligible_removed": removed}
 
 
 def candidates_of(
     inputs: Inputs, queries: NDArray[np.int32], max_candidates: int, settings: Settings
-) -> pl.DataFrame:
-    """The `CANDIDATES` rows of some query sessions, from the inputs of `CANDIDATES_STAGE`."""
+) -> tuple[pl.DataFrame, int]:
+    """What `candidates` makes of the inputs of `CANDIDATES_STAGE` for some query sessions."""
+    log = open_event_log(inputs["event_log"])
+    eligibility = open_eligibility(inputs["eligibility"], log, settings)
     return candidates(
-        open_event_log(inputs["event_log"]),
+        log,
         queries,
         open_neighbours(inputs["neighbours"]),
         open_postings(inputs["postings"]),
-        popular_items(inputs["popularity"]),
+        popular_items(inputs["popularity"], eligibility.denied),
+        eligibility,
         max_candidates,
         settings.threads,
-    )
-
-
-def popular_items(popularity: Dataset) -> pl.DataFrame:
-    """Items of the most sessions of the lane's last seven days: columns aid, score."""
-    return (
-        popularity.scan()
-        .filter(pl.col("sessions_week") > 0)
-        .select("aid", score=pl.col("sessions_week").cast(pl.Float64))
-        .sort(["score", "aid"], descending=[True, False])
-        .head(POPULAR_ITEMS)
-        .collect()
     )
 
 
@@ -102,10 +95,14 @@ def candidates(
     tables: tuple[NeighbourTable, ...],
     postings: Postings,
     popular: pl.DataFrame,
+    eligibility: Eligibility,
     max_candidates: int,
     threads: int,
-) -> pl.DataFrame:
-    """The `CANDIDATES` rows of the given sessions: one table per matrix, popular items by score."""
+) -> tuple[pl.DataFrame, int]:
+    """The `CANDIDATES` rows of the given sessions: one table per matrix, popular items by score.
+
+    And how many items of the sessions' unions were removed as they are not eligible.
+    """
     kernel = partial(
         _candidates_of_block,
         queries,
@@ -119,11 +116,16 @@ def candidates(
         TYPE_WEIGHTS,
         np.array([LIST_WEIGHTS[source] for source in SOURCES]),
         log.n_items,
+        eligibility.denied,
+        eligibility.exclude_ordered,
         max_candidates,
     )
     cost = np.diff(log.session_start)[queries] + len(popular)
-    frames = [_frame(*block) for block in map_blocks(kernel, cost, threads)]
-    return pl.concat([CANDIDATES.empty(), *frames])
+    frames, removed = [CANDIDATES.empty()], 0
+    for *columns, removed_of_block in map_blocks(kernel, cost, threads):
+        frames.append(_frame(*columns))
+        removed += removed_of_block
+    return pl.concat(frames), removed
 
 
 def _frame(
@@ -161,11 +163,13 @@ def _candidates_of_block(
     type_weights: NDArray[np.float64],
     list_weights: NDArray[np.float64],
     n_items: int,
+    denied: NDArray[np.bool_],
+    exclude_ordered: bool,
     max_candidates: int,
     first: int,
     last: int,
-) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
-    """Candidates of queries first … last−1.
+) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, int]:
+    """Candidates of queries first … last−1, and how many items were not eligible.
 
     A session's union lies in slots 0, 1, …; `slot_of[item]` is its slot, −1 outside the union: 24
     bytes an item and thread. All sums of one session are made here, in one order, so that they do
@@ -184,7 +188,7 @@ def _candidates_of_block(
     out_ranks = np.zeros((n_sources, rows), np.uint16)
     out_scores = np.zeros((n_sources, rows), np.float32)
     out_pre_score = np.empty(rows, np.float32)
-    row = 0
+    row, n_removed = 0, 0
     for query in range(first, last):
         session = queries[query]
         begin, end = session_start[session], session_start[session + 1]
@@ -221,7 +225,11 @@ def _candidates_of_block(
         by_item = np.argsort(items[:size])
         ranks = _ranks(scores, by_item)
         pre_score = _list_score(ranks, list_weights)
-        best = _best_first(pre_score, by_item)[:max_candidates]
+        removed = denied[items[:size]]
+        if exclude_ordered:
+            _remove_ordered(begin, end, aid, type_, slot_of, removed)
+        n_removed += removed.sum()
+        best = _best_first(pre_score, by_item[~removed[by_item]])[:max_candidates]
         for slot in best:
             out_session[row] = session
             out_aid[row] = items[slot]
@@ -238,6 +246,7 @@ def _candidates_of_block(
         out_ranks[:, :row],
         out_scores[:, :row],
         out_pre_score[:row],
+        n_removed,
     )
 
 
@@ -328,6 +337,24 @@ def _ranks(scores: NDArray[np.float64], by_item: NDArray[np.int64]) -> NDArray[n
 
 
 @njit(cache=True, nogil=True)
+def _remove_ordered(
+    begin: int,
+    end: int,
+    aid: NDArray[np.int32],
+    type_: NDArray[np.uint8],
+    slot_of: NDArray[np.int32],
+    removed: NDArray[np.bool_],
+) -> None:
+    """Remove the items that the session has ordered, unless nothing else would be left."""
+    others = ~removed
+    for event in range(begin, end):
+        if type_[event] == ORDER:
+            others[slot_of[aid[event]]] = False
+    if others.any():
+        removed[:] = ~others
+
+
+@njit(cache=True, nogil=True)
 def _best_first(score: NDArray[np.float64], by_item: NDArray[np.int64]) -> NDArray[np.int64]:
     """Slots by falling score, ties by item."""
     return by_item[np.argsort(-score[by_item], kind="mergesort")]
@@ -352,6 +379,6 @@ CANDIDATES_STAGE = Stage(
     write=write_candidates,
     version=f"2 {LIST_WEIGHTS} {RANK_OFFSET} {SOURCE_LIMIT} {POPULAR_ITEMS} {CONSTANTS}",
     shards=_shards,
-    settings=("max_candidates",),
+    settings=("max_candidates", "exclude_ordered"),
     layout=("sessions_per_shard", "memory_gb"),
 )

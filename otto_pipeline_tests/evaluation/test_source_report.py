@@ -33,7 +33,7 @@ def union_of(sessions: dict[int, dict[int, Ranks]]) -> pl.DataFrame:
 
 def labels_of(*rows: tuple[int, str, int]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=LABELS.empty().schema, orient="row")
-    return frame.with_columns(known=pl.lit(value=True))
+    return frame.with_columns(known=pl.lit(value=True), eligible=pl.lit(value=True))
 
 
 def place(items: dict[int, Ranks], aid: int, without: str | None = None) -> int | None:
@@ -65,7 +65,7 @@ def test_places_are_those_of_the_lists_with_and_without_each_source(
     labels = labels_of(*((s, name, aid) for s in range(4) for name in TYPES for aid in (0, 3, 7)))
     found = places_of(labels, union_of(sessions))
     assert not table_failures(FOUND_LABELS, found)
-    assert found.select("session", "type", "aid").equals(labels.drop("known"))
+    assert found.select("session", "type", "aid").equals(labels.drop("known", "eligible"))
     for row in found.iter_rows(named=True):
         items = sessions.get(row["session"], {})
         assert row["place"] == place(items, row["aid"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
+from otto_pipeline.events.eligibility import Eligibility
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval.candidates import candidates
@@ -53,7 +54,10 @@ def candidates_of(
 ) -> pl.DataFrame:
     sessions = np.array(queries, np.int32)
     tables, posted = tables_of(log), postings_of(log)
-    return candidates(log, sessions, tables, posted, popular, max_candidates, threads)
+    everything = Eligibility(np.zeros(log.n_items, np.bool_), exclude_ordered=False)
+    return candidates(log, sessions, tables, posted, popular, everything, max_candidates, threads)[
+        0
+    ]
 
 
 def knn_reference(log: EventLog, session: int, own: list[int]) -> dict[int, float]:
