@@ -78,9 +78,11 @@ def write_source_report(inputs: Inputs, _shard: int, settings: Settings, path: P
 
 def rows_of(found: pl.DataFrame, source: str, max_candidates: int) -> Iterator[dict[str, Any]]:
     """The rows of one source, by type, from those of `FOUND_LABELS`."""
-    rank, place, without = pl.col("place"), pl.col("place"), pl.lit(None, pl.UInt32)
+    own, others = "place", pl.lit(None, pl.UInt32)
     if source != ALL:
-        rank, without = pl.col(f"{source}_rank"), pl.col(f"place_without_{source}")
+        own, others = f"{source}_rank", pl.col(f"place_without_{source}")
+    found = found.with_columns(rank=own, without=others)
+    rank, place, without = pl.col("rank"), pl.col("place"), pl.col("without")
     alone = {f"recall_{k}": _recall(found, rank <= k) for k in AT}
     union, shortlist = _recall(found, place > 0), _recall(found, place <= max_candidates)
     other_union, other_list = _recall(found, without > 0), _recall(found, without <= max_candidates)
