@@ -22,12 +22,11 @@ from bench.command import run
 from bench.generate import DATA, OTTO, scratch
 from bench.results import write_section
 from bench.stage import STEPS, manifests_of
-from otto_pipeline.events.event_log import open_event_log
+from otto_pipeline.orchestration.building import inputs_of
 from otto_pipeline.retrieval.candidates import candidates, query_sessions
 from otto_pipeline.retrieval.matrices import CATALOGUE
-from otto_pipeline.retrieval.neighbours import open_neighbours
-from otto_pipeline.retrieval.session_knn import open_postings
 from otto_pipeline.retrieval.sources import LIST_WEIGHTS, POPULARITY, RANK_OFFSET
+from otto_pipeline.retrieval.union import open_sources
 from otto_pipeline.schemas import TYPES, WEIGHTS
 from otto_pipeline.settings import load_settings
 from otto_pipeline.store.dataset import Dataset
@@ -95,18 +94,12 @@ def pool(log: Path, days: str, seed: int) -> Pool:
                     break
                 manifests_of(artifacts, "full", settings)
         lane = Path(store) / "full/validation"
-        queries = query_sessions(Dataset(lane / "sessions"))
+        queries = query_sessions(Dataset(lane / "sessions"))["session"].to_numpy()
         if len(queries) > SAMPLED:
             queries = np.sort(np.random.default_rng(seed).choice(queries, SAMPLED, replace=False))
-        found = candidates(
-            open_event_log(Dataset(lane / "event_log")),
-            queries,
-            open_neighbours(Dataset(lane / "neighbours")),
-            open_postings(Dataset(lane / "postings")),
-            popular_items(Dataset(lane / "popularity")),
-            CONSIDERED,
-            settings.threads,
-        )
+        inputs = inputs_of(STEPS["validation/candidates"][0], Path(store) / "full")
+        sources = open_sources(inputs, settings)
+        found, _ = candidates(sources, queries, CONSIDERED, settings.threads)
         return _pool(found, Dataset(lane / "labels").read(), queries)
 
 

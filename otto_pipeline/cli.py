@@ -117,12 +117,15 @@ def generate(
 @plain_errors
 def prepare(scale: str) -> None:
     """Get ready for a run of SCALE: check the settings and the log, clear away dead runs."""
+    from otto_pipeline.events.eligibility_file import read_eligibility
     from otto_pipeline.events.raw import log_files
     from otto_pipeline.orchestration.runs import dagster_instance, fail_dead_runs
     from otto_pipeline.retrieval.matrices import chosen
 
     settings = load_settings()
     chosen(settings.matrices)
+    if settings.eligibility_file:
+        read_eligibility(settings.eligibility_file)
     if scale != "demo":
         log_files(settings.data_dir)
     with dagster_instance() as instance:

@@ -95,6 +95,13 @@ class Settings(BaseModel):
     max_candidates: int = Field(
         100, ge=20, le=1000, description="Candidates of a session that go on to the rankers."
     )
+    eligibility_file: Path | None = Field(
+        None,
+        description="A CSV or Parquet file of items that may not, or not always, be recommended.",
+    )
+    exclude_ordered: bool = Field(
+        False, description="Recommend to no session what it has already ordered."
+    )
     negatives: int = Field(
         20, ge=1, description="Negative rows of a training session and target, sampled."
     )
@@ -137,7 +144,7 @@ class Settings(BaseModel):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("data_dir", "store_dir", mode="before")
+    @field_validator("data_dir", "store_dir", "eligibility_file", mode="before")
     @classmethod
     def _no_urls(cls, value: object) -> object:
         if isinstance(value, str) and "://" in value:
@@ -146,10 +153,10 @@ class Settings(BaseModel):
                 "a local folder"
             )
         if value == "":
-            raise ValueError("is empty; leave it out or give a folder")
+            raise ValueError("is empty; leave it out or give a path")
         return value
 
-    @field_validator("data_dir", "store_dir")
+    @field_validator("data_dir", "store_dir", "eligibility_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

@@ -65,6 +65,12 @@ def notes(inputs: Inputs, table: pl.DataFrame, settings: Settings) -> list[str]:
         found.append(
             f"no label of {', '.join(unlabelled)}: scored null, and the total runs over {others}"
         )
+    unknown = inputs["eligibility"].figures()
+    if unknown["unknown_items"]:
+        found.append(
+            "items of OTTO_ELIGIBILITY_FILE that this log does not have: "
+            f"{unknown['unknown_items']:,} ({', '.join(unknown['examples'])})"
+        )
     for name in TYPES:
         found += _ranker_notes(name, inputs, settings)
     return found

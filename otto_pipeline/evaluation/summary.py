@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 from tabulate import tabulate
 
+from otto_pipeline.evaluation.funnel import funnel_table
 from otto_pipeline.evaluation.recall import PIPELINE
 from otto_pipeline.schemas import TYPES
 from otto_pipeline.store.dataset import Dataset, Manifest, read_manifest
@@ -79,8 +80,17 @@ def report_text(root: Path, paths: Iterable[str]) -> str:
         f"Recall@20, out-of-fold, on {report.figures()['query_sessions']:,} sessions",
         score_table(scores),
         f"weighted total: {gain_over_baselines(scores)}",
+        *_funnel(root / "validation/funnel"),
         *(f"note: {note}" for note in report.figures()["notes"]),
         f"scores:     {report.files[0]}",
         f"submission: {where or 'none, the log has no test file'}",
     ]
     return "\n\n".join(parts[:3]) + "\n" + "\n".join(parts[3:])
+
+
+def _funnel(folder: Path) -> list[str]:
+    if read_manifest(folder) is None:
+        return []
+    funnel = Dataset(folder)
+    sessions = funnel.figures()["sessions"]
+    return [f"\nWhere labels are lost, {sessions:,} sessions", f"\n{funnel_table(funnel.read())}\n"]

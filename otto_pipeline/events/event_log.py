@@ -54,6 +54,11 @@ class EventLog:
         """Time of the last event, in seconds since the first; 0 for an empty log."""
         return int(self.ts.max()) if len(self.ts) else 0
 
+    @property
+    def last_ts(self) -> int:
+        """Time of the last event, ms since 1970; that of second 0 for an empty log."""
+        return self.first_ts + 1000 * self.last_second
+
 
 def open_event_log(dataset: Dataset) -> EventLog:
     """Map the arrays of a dataset that `EVENT_LOG_STAGE` wrote."""

@@ -1,5 +1,6 @@
 """One artifact as Dagster sees it: an asset that builds its dataset, and its blocking check."""
 
+import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,12 @@ def parquet_pieces(dataset: Dataset) -> Iterable[pl.LazyFrame]:
 def no_metadata(_dataset: Dataset) -> dict[str, Any]:
     """Nothing beyond what every artifact shows."""
     return {}
+
+
+def picture(title: str, png: bytes) -> dg.MetadataValue:
+    """A picture that the UI shows in place."""
+    encoded = base64.b64encode(png).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
 
 
 @dataclass(frozen=True)

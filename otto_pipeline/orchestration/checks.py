@@ -5,6 +5,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from otto_pipeline.events.eligibility import open_eligibility
+from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.orchestration.artifact import Artifact
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS, scale_of
 from otto_pipeline.orchestration.store_resource import StoreResource
@@ -78,13 +80,20 @@ def submission_check(artifact: Artifact) -> dg.AssetChecksDefinition:
         name="valid",
         blocking=True,
         partitions_def=SCALE_PARTITIONS,
-        additional_deps=[dg.AssetKey(["log", "sessions"]), dg.AssetKey(["log", "items"])],
-        description="Every test session has its three lines, each of 1–20 distinct known items.",
+        additional_deps=[
+            dg.AssetKey(path.split("/"))
+            for name, path in artifact.inputs.items()
+            if name != "predictions"
+        ],
+        description="Every test session has its three lines, each of 1–20 distinct known items "
+        "that may be recommended.",
     )
     def valid(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         inputs = store.inputs(artifact, scale_of(context))
         submission = store.dataset(scale_of(context), artifact.path)
-        found = faults(submission, inputs["sessions"], inputs["items"])
+        log = open_event_log(inputs["event_log"])
+        denied = open_eligibility(inputs["eligibility"], log, store.settings()).denied
+        found = faults(submission, inputs["sessions"], inputs["items"], denied)
         return dg.AssetCheckResult(
             passed=not found,
             description="; ".join(f"{count:,} {fault}" for fault, count in found.items()) or None,

@@ -8,12 +8,11 @@ from otto_pipeline.events import event_log
 from otto_pipeline.features import table
 from otto_pipeline.orchestration.artifact import Artifact, Batch, parquet_pieces
 from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
-from otto_pipeline.retrieval import neighbours, session_knn
+from otto_pipeline.retrieval import neighbours, session_knn, sources
 from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
 from otto_pipeline.retrieval.covisitation import covisitation_stage, write_matrices
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.popularity import POPULARITY_STAGE
-from otto_pipeline.retrieval.sources import CANDIDATES
 from otto_pipeline.schemas import (
     COVISITATION,
     EVENT_LOG,
@@ -27,10 +26,22 @@ from otto_pipeline.schemas import (
 KERNEL = frozenset({"numba", "parquet"})
 
 
-def lane_union(name: str) -> dict[str, str]:
-    """Paths of what the union of a lane's sources is made from."""
-    parts = ("event_log", "sessions", "neighbours", "postings", "popularity")
-    return {part: f"{name}/{part}" for part in parts}
+def source_inputs(name: str) -> dict[str, str]:
+    """Paths of what the sources of candidates of the lane read, by input."""
+    own = ("event_log", "sessions", "popularity", "neighbours", "postings")
+    return {
+        "eligibility": "log/eligibility",
+        **{artifact: f"{name}/{artifact}" for artifact in own},
+    }
+
+
+def behind_sources(name: str) -> dict[str, str]:
+    """Paths of what stands behind sources of candidates of the lane, by source."""
+    return {
+        **{matrix.name: f"{name}/covisitation/{matrix.name}" for matrix in MATRICES},
+        sources.SESSION_KNN: f"{name}/postings",
+        sources.POPULARITY: f"{name}/popularity",
+    }
 
 
 def lane(
@@ -49,7 +60,6 @@ def lane(
     log = {"event_log": f"{name}/event_log"}
     sessions = {"sessions": f"{name}/sessions"}
     popularity = {"popularity": f"{name}/popularity"}
-    union = lane_union(name)
     return [
         Artifact(
             f"{name}/event_log",
@@ -108,11 +118,11 @@ def lane(
         Artifact(
             f"{name}/candidates",
             CANDIDATES_STAGE,
-            CANDIDATES,
+            sources.CANDIDATES,
             group,
             "For each query session the items that it may want, with rank and score from each "
             "source, best first.",
-            {**union, "pre_rankers": pre_rankers},
+            {**source_inputs(name), "pre_rankers": pre_rankers},
             kinds=KERNEL,
         ),
         Artifact(

@@ -1,15 +1,13 @@
 """The assets under `log/`: what both lanes share, from the raw log to dense events."""
 
-import base64
-
 import dagster as dg
 import msgspec
 import polars as pl
 
-from otto_pipeline.events import ingest, statistics
+from otto_pipeline.events import eligibility, ingest, statistics
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.raw import log_hashes, raw_stage, read_raw_log
-from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS
 from otto_pipeline.orchestration.store_resource import StoreResource
 from otto_pipeline.schemas import EVENTS, ITEMS, PARSED, QUARANTINE, RAW, SESSIONS, STATISTICS
@@ -52,12 +50,11 @@ def _quarantined_lines(dataset: Dataset) -> dict[str, dg.MetadataValue]:
 
 
 def _statistics_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue]:
-    picture = dataset.folder / statistics.PICTURE
-    encoded = base64.b64encode(picture.read_bytes()).decode()
+    png = dataset.folder / statistics.PICTURE
     return {
         "statistics": dg.MetadataValue.md(statistics.statistics_text(dataset.read())),
-        "picture": dg.MetadataValue.md(f"![the log](data:image/png;base64,{encoded})"),
-        "statistics_png": dg.MetadataValue.path(picture),
+        "picture": picture("the log", png.read_bytes()),
+        "statistics_png": dg.MetadataValue.path(png),
     }
 
 
@@ -114,6 +111,14 @@ LOG_ARTIFACTS = (
         "log",
         "The log with dense ids: what both lanes start from.",
         {"parsed": "log/parsed", "sessions": "log/sessions", "items": "log/items"},
+    ),
+    Artifact(
+        "log/eligibility",
+        eligibility.ELIGIBILITY_STAGE,
+        eligibility.ELIGIBILITY,
+        "log",
+        "Which items may not, or not always, be recommended: those of OTTO_ELIGIBILITY_FILE.",
+        {"items": "log/items"},
     ),
     Artifact(
         "log/statistics",

@@ -46,6 +46,8 @@ SUBMISSION_FILE = Artifact(
         "predictions": "submission/predictions",
         "sessions": "log/sessions",
         "items": "log/items",
+        "eligibility": "log/eligibility",
+        "event_log": "submission/event_log",
     },
     kinds=frozenset({"csv"}),
     frames=submission.frames,

@@ -1,17 +1,23 @@
 """The assets of the validation lane beside the lane itself: split, rankers, scores, report."""
 
-import base64
 from typing import Any
 
 import dagster as dg
 
 from otto_pipeline.evaluation import report
-from otto_pipeline.evaluation.plots import recall_plot
+from otto_pipeline.evaluation.found_labels import FOUND_LABELS, FOUND_LABELS_STAGE
+from otto_pipeline.evaluation.funnel import FUNNEL, FUNNEL_STAGE, funnel_table
+from otto_pipeline.evaluation.plots import funnel_plot, recall_plot, sources_plot
 from otto_pipeline.evaluation.recall import SCORES_STAGE
+from otto_pipeline.evaluation.source_report import (
+    SOURCE_REPORT,
+    SOURCE_REPORT_STAGE,
+    source_tables,
+)
 from otto_pipeline.evaluation.summary import score_table
 from otto_pipeline.events import split
-from otto_pipeline.orchestration.artifact import Artifact
-from otto_pipeline.orchestration.lane import lane_union
+from otto_pipeline.orchestration.artifact import Artifact, picture
+from otto_pipeline.orchestration.lane import KERNEL, behind_sources, source_inputs
 from otto_pipeline.ranking import ranker
 from otto_pipeline.ranking.training_rows import TRAINING_ROWS_STAGE
 from otto_pipeline.retrieval import pre_ranker
@@ -81,7 +87,7 @@ PRE_RANKER_ARTIFACTS = (
         UNION_SAMPLE,
         "ranking",
         "What all sources together propose to a sample of the sessions with labels.",
-        {**lane_union("validation"), "labels": "validation/labels"},
+        {**source_inputs("validation"), "labels": "validation/labels"},
         kinds=frozenset({"numba", "parquet"}),
     ),
     Artifact(
@@ -157,10 +163,24 @@ RANKER_ARTIFACTS = (
 
 def _scores_metadata(dataset: Dataset) -> dict[str, Any]:
     table = dataset.read()
-    picture = base64.b64encode(recall_plot(table)).decode()
     return {
         "recall_at_20": dg.MetadataValue.md(score_table(table, "github")),
-        "picture": dg.MetadataValue.md(f"![recall@20](data:image/png;base64,{picture})"),
+        "picture": picture("recall@20", recall_plot(table)),
+    }
+
+
+def _sources_metadata(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "sources": dg.MetadataValue.md(source_tables(dataset)),
+        "picture": picture("sources of candidates", sources_plot(dataset.read())),
+    }
+
+
+def _funnel_metadata(dataset: Dataset) -> dict[str, Any]:
+    table = dataset.read()
+    return {
+        "funnel": dg.MetadataValue.md(funnel_table(table, "github")),
+        "picture": picture("labels left", funnel_plot(table)),
     }
 
 
@@ -190,6 +210,44 @@ EVALUATION_ARTIFACTS = (
         metadata=_scores_metadata,
     ),
     Artifact(
+        "validation/found_labels",
+        FOUND_LABELS_STAGE,
+        FOUND_LABELS,
+        "evaluation",
+        "Where each source puts each label of a sample of query sessions, before the cut to the "
+        "shortlist.",
+        {**source_inputs("validation"), "labels": "validation/labels"},
+        kinds=KERNEL,
+    ),
+    Artifact(
+        "validation/source_report",
+        SOURCE_REPORT_STAGE,
+        SOURCE_REPORT,
+        "evaluation",
+        "Recall of each source of candidates alone, what is lost without it, and what stands "
+        "behind it costs: which source to drop.",
+        {
+            "found_labels": "validation/found_labels",
+            "neighbours": "validation/neighbours",
+            **behind_sources("validation"),
+        },
+        metadata=_sources_metadata,
+    ),
+    Artifact(
+        "validation/funnel",
+        FUNNEL_STAGE,
+        FUNNEL,
+        "evaluation",
+        "How many labels are left after each step from the log to the top 20: where recall is "
+        "lost.",
+        {
+            "found_labels": "validation/found_labels",
+            "candidates": "validation/candidates",
+            "predictions": "validation/predictions",
+        },
+        metadata=_funnel_metadata,
+    ),
+    Artifact(
         "validation/report",
         report.REPORT_STAGE,
         REPORT,
@@ -198,6 +256,7 @@ EVALUATION_ARTIFACTS = (
         {
             "scores": "validation/scores",
             "sessions": "validation/sessions",
+            "eligibility": "log/eligibility",
             **TRAINING,
             **{name: f"validation/fold_rankers/{name}" for name in TYPES},
         },

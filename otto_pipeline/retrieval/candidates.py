@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.compute.threads import map_blocks
-from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.folds import row_folds
-from otto_pipeline.retrieval.pre_ranker import Trees, add_trees, open_pre_rankers
+from otto_pipeline.retrieval.pre_ranker import NO_TREES, Trees, add_trees, open_pre_rankers
 from otto_pipeline.retrieval.sources import (
     CANDIDATES,
     LIST_WEIGHTS,
@@ -32,6 +31,7 @@ from otto_pipeline.retrieval.union import (
     Sources,
     best_first_key,
     clear_union,
+    drop_ineligible,
     fill_union,
     make_workspace,
     open_sources,
@@ -64,39 +64,49 @@ def _shards(inputs: Inputs, settings: Settings) -> int:
 
 def write_candidates(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Candidates of one range of query sessions, best first."""
-    log = open_event_log(inputs["event_log"])
     sessions = query_sessions(inputs["sessions"], "hash")
     part = sessions.slice(shard * sessions_in_shard(settings), sessions_in_shard(settings))
     pre_rankers = open_pre_rankers(inputs["pre_rankers"])
     draws = draw(part["hash"], settings.seed, "folds").to_numpy()
-    frame = candidates(
-        open_sources(inputs, log),
+    frame, removed = candidates(
+        open_sources(inputs, settings),
         part["session"].to_numpy(),
-        pre_rankers,
-        row_folds(draws, max(1, len(pre_rankers.leaf))),
         settings.max_candidates,
         settings.threads,
+        pre_rankers,
+        row_folds(draws, max(1, len(pre_rankers.leaf))),
     )
     frame.write_parquet(path)
-    return {"sessions": part.height, "candidates": frame.height}
+    return {"sessions": part.height, "candidates": frame.height, "ineligible_removed": removed}
 
 
 def candidates(
     sources: Sources,
     queries: NDArray[np.int32],
-    pre_rankers: Trees,
-    model_of: NDArray[np.int64],
     max_candidates: int,
     threads: int,
-) -> pl.DataFrame:
-    """The `CANDIDATES` rows of sessions; queries[i] is ordered by the pre-ranker model_of[i]."""
-    list_weights = np.array([LIST_WEIGHTS[source] for source in SOURCES])
+    pre_rankers: Trees = NO_TREES,
+    model_of: NDArray[np.int64] | None = None,
+) -> tuple[pl.DataFrame, int]:
+    """The `CANDIDATES` rows of sessions, and how many items were removed as not eligible.
+
+    queries[i] is ordered by the pre-ranker model_of[i], all by the list where there is none.
+    """
     kernel = partial(
-        _candidates_of_block, queries, sources, list_weights, pre_rankers, model_of, max_candidates
+        _candidates_of_block,
+        queries,
+        sources,
+        np.array([LIST_WEIGHTS[source] for source in SOURCES]),
+        pre_rankers,
+        np.zeros(len(queries), np.int64) if model_of is None else model_of,
+        max_candidates,
     )
     cost = np.diff(sources.session_start)[queries] + len(sources.popular)
-    frames = [_frame(*block) for block in map_blocks(kernel, cost, threads)]
-    return pl.concat([CANDIDATES.empty(), *frames])
+    frames, removed = [CANDIDATES.empty()], 0
+    for *columns, removed_of_block in map_blocks(kernel, cost, threads):
+        frames.append(_frame(*columns))
+        removed += removed_of_block
+    return pl.concat(frames), removed
 
 
 def _frame(
@@ -132,8 +142,8 @@ def _candidates_of_block(
     max_candidates: int,
     first: int,
     last: int,
-) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, NDArray]:
-    """Candidates of queries first … last−1."""
+) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, NDArray, int]:
+    """Candidates of queries first … last−1, and how many items were not eligible."""
     n_sources = len(list_weights)
     work = make_workspace(len(sources.postings.sessions))
     list_score, pre_score = np.empty(LARGEST_UNION, np.float32), np.empty(LARGEST_UNION, np.float32)
@@ -143,9 +153,11 @@ def _candidates_of_block(
     out_ranks = np.empty((n_sources, rows), np.uint16)
     out_scores = np.empty((n_sources, rows), np.float32)
     out_list_score, out_pre_score = np.empty(rows, np.float32), np.empty(rows, np.float32)
-    row = 0
+    row, removed = 0, 0
     for query in range(first, last):
-        size, slots = fill_union(queries[query], sources, work)
+        union, slots = fill_union(queries[query], sources, work)
+        size = drop_ineligible(queries[query], union, sources, work)
+        removed += union - size
         _score_by_list(list_weights, work.fact, size, list_score)
         if len(pre_rankers.leaf) == 0:
             pre_score[:size] = list_score[:size]
@@ -173,6 +185,7 @@ def _candidates_of_block(
         out_scores[:, :row],
         out_list_score[:row],
         out_pre_score[:row],
+        removed,
     )
 
 
@@ -197,6 +210,6 @@ CANDIDATES_STAGE = Stage(
     write=write_candidates,
     version=f"4 {LIST_WEIGHTS} {RANK_OFFSET} {UNION_VERSION}",
     shards=_shards,
-    settings=("max_candidates", "seed"),
+    settings=("max_candidates", "seed", "exclude_ordered"),
     layout=("sessions_per_shard", "memory_gb"),
 )

@@ -7,10 +7,13 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from otto_pipeline.events.eligibility_file import SETTING
+from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.event_log import open_event_log
+from otto_pipeline.retrieval.sources import POPULAR_ITEMS
 from otto_pipeline.schemas import POPULARITY, TYPES
 from otto_pipeline.settings import Settings
-from otto_pipeline.store.dataset import Figures
+from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
 WEEK_SECONDS = 7 * 86_400
@@ -35,6 +38,27 @@ def write_popularity(inputs: Inputs, _shard: int, _settings: Settings, path: Pat
     )
     frame.write_parquet(path)
     return {"last_second": log.last_second, "events": log.n_events}
+
+
+def popular_items(popularity: Dataset, denied: NDArray[np.bool_]) -> pl.DataFrame:
+    """Allowed items of the most sessions of the lane's last seven days: columns aid, score.
+
+    Where none was seen in these, those of the most events in all.
+
+    Raises:
+        LogError: every item that the lane has seen is denied.
+    """
+    allowed = popularity.read("aid", "sessions_week", *TYPES).filter(pl.Series(~denied))
+    popular = allowed.select("aid", score="sessions_week").filter(pl.col("score") > 0)
+    if popular.is_empty():
+        popular = allowed.select("aid", score=pl.sum_horizontal(TYPES)).filter(pl.col("score") > 0)
+    if popular.is_empty() and denied.any():
+        raise LogError(
+            f"{SETTING}: denies every item of {popularity.folder.parent.name}'s log at its end, so "
+            "there is nothing to recommend; allow some items, or leave the file out"
+        )
+    best = popular.sort(["score", "aid"], descending=[True, False]).head(POPULAR_ITEMS)
+    return best.cast({"score": pl.Float64})
 
 
 @njit(cache=True, nogil=True)

@@ -133,6 +133,9 @@ def _complete(tree: dict[str, list]) -> tuple[list[int], list[int], list[float]]
     return features, thresholds, leaves
 
 
+NO_TREES = trees_of([])
+
+
 @inner_njit
 def add_trees(
     model: int, trees: Trees, fact: NDArray[np.uint16], size: int, score: NDArray[np.float32]

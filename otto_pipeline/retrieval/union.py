@@ -13,8 +13,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from otto_pipeline.compute.kernels import inner_njit
-from otto_pipeline.events.event_log import EventLog
+from otto_pipeline.events.eligibility import ORDER, Eligibility, open_eligibility
+from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
+from otto_pipeline.retrieval.popularity import popular_items
 from otto_pipeline.retrieval.session_knn import (
     NEIGHBOURS,
     Postings,
@@ -27,11 +29,10 @@ from otto_pipeline.retrieval.session_knn import (
 from otto_pipeline.retrieval.sources import (
     HOP_SOURCES,
     HOP_TABLE,
-    POPULAR_ITEMS,
     SOURCE_LIMIT,
     SOURCES,
 )
-from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.settings import Settings
 from otto_pipeline.store.stage import Inputs
 
 TYPE_WEIGHTS = (1.0, 3.0, 6.0)
@@ -44,6 +45,8 @@ FACTS = (*(f"{source}_rank" for source in SOURCES), "own_items", "events")
 events the session has."""
 UNRANKED = SOURCE_LIMIT + 1
 """Rank of an item that is not among the source's best."""
+ORDERED, DENIED = -2, -3
+"""Marks of slots that are not eligible."""
 LARGEST_UNION = N_SOURCES * SOURCE_LIMIT
 LARGEST_FACT = 2**16 - 1
 AID_BITS = 32
@@ -51,7 +54,7 @@ AID_MASK = 2**AID_BITS - 1
 
 
 class Sources(NamedTuple):
-    """What stands behind the sources, and the sessions' own events."""
+    """What stands behind the sources, the sessions' own events, and what is not eligible."""
 
     session_start: NDArray[np.int64]
     aid: NDArray[np.int32]
@@ -60,6 +63,8 @@ class Sources(NamedTuple):
     postings: Postings
     popular: NDArray[np.int32]
     popular_score: NDArray[np.float64]
+    denied: NDArray[np.bool_]
+    exclude_ordered: bool
 
 
 class Workspace(NamedTuple):
@@ -81,36 +86,40 @@ class Workspace(NamedTuple):
     similarities: Similarities
     neighbour: NDArray[np.int64]
     similarity: NDArray[np.float64]
-    added: NDArray[np.int64]
+    mark: NDArray[np.int64]
 
 
 def sources_of(
-    log: EventLog, tables: tuple[NeighbourTable, ...], postings: Postings, popular: pl.DataFrame
+    log: EventLog,
+    tables: tuple[NeighbourTable, ...],
+    postings: Postings,
+    popular: pl.DataFrame,
+    eligibility: Eligibility,
 ) -> Sources:
     """The sources of a log: a table per matrix, and the popular items with their scores."""
-    items, scores = popular["aid"].to_numpy(), popular["score"].to_numpy()
-    return Sources(log.session_start, log.aid, log.type, tables, postings, items, scores)
+    return Sources(
+        log.session_start,
+        log.aid,
+        log.type,
+        tables,
+        postings,
+        popular["aid"].to_numpy(),
+        popular["score"].to_numpy(),
+        eligibility.denied,
+        eligibility.exclude_ordered,
+    )
 
 
-def open_sources(inputs: Inputs, log: EventLog) -> Sources:
-    """Map the datasets `neighbours`, `postings` and `popularity` of a lane."""
+def open_sources(inputs: Inputs, settings: Settings) -> Sources:
+    """Map what stands behind the sources of a lane, from the datasets by their names."""
+    log = open_event_log(inputs["event_log"])
+    eligibility = open_eligibility(inputs["eligibility"], log, settings)
     return sources_of(
         log,
         open_neighbours(inputs["neighbours"]),
         open_postings(inputs["postings"]),
-        popular_items(inputs["popularity"]),
-    )
-
-
-def popular_items(popularity: Dataset) -> pl.DataFrame:
-    """Items of the most sessions of the lane's last seven days: columns aid, score."""
-    return (
-        popularity.scan()
-        .filter(pl.col("sessions_week") > 0)
-        .select("aid", score=pl.col("sessions_week").cast(pl.Float64))
-        .sort(["score", "aid"], descending=[True, False])
-        .head(POPULAR_ITEMS)
-        .collect()
+        popular_items(inputs["popularity"], eligibility.denied),
+        eligibility,
     )
 
 
@@ -153,12 +162,51 @@ def fill_union(session: int, sources: Sources, work: Workspace) -> tuple[int, in
 
 
 @inner_njit
+def drop_ineligible(session: int, size: int, sources: Sources, work: Workspace) -> int:
+    """Take out of the union what may not be recommended to the session; return its new size.
+
+    Items that the session has ordered stay where nothing else would be left.
+    """
+    denied, ordered = 0, 0
+    for place in range(size):
+        if sources.denied[work.aid[work.member[place]]]:
+            work.mark[work.member[place]] = DENIED
+            denied += 1
+    if sources.exclude_ordered:
+        ordered = _mark_ordered(session, sources, work)
+    dropped = ORDERED if denied + ordered < size else DENIED
+    kept = 0
+    for place in range(size):
+        slot = work.member[place]
+        if work.mark[slot] > dropped:
+            work.member[kept] = slot
+            for fact in range(N_SOURCES):
+                work.fact[fact, kept] = work.fact[fact, place]
+            work.place_of[slot] = kept
+            kept += 1
+    return kept
+
+
+@inner_njit
+def _mark_ordered(session: int, sources: Sources, work: Workspace) -> int:
+    """Mark members of the union that the session has ordered; return how many were not denied."""
+    found = 0
+    for event in range(sources.session_start[session], sources.session_start[session + 1]):
+        slot = work.slot_of[sources.aid[event]]
+        is_member = work.place_of[slot] >= 0 and work.mark[slot] > ORDERED
+        if sources.type[event] == ORDER and is_member:
+            work.mark[slot] = ORDERED
+            found += 1
+    return found
+
+
+@inner_njit
 def clear_union(slots: int, work: Workspace) -> None:
     """Make the workspace ready for the next session."""
     for slot in range(slots):
         work.slot_of[work.aid[slot]] = -1
         work.place_of[slot] = -1
-        work.added[slot] = -1
+        work.mark[slot] = -1
     for source in range(N_SOURCES):
         for slot in range(slots):
             work.score[source, slot] = 0
@@ -260,7 +308,7 @@ def _add_similar_sessions(
             work.aid,
             size,
             work.score[SESSION_KNN],
-            work.added,
+            work.mark,
             number,
         )
     return size

@@ -9,7 +9,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from otto_pipeline.compute.threads import map_blocks
-from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.events.hashing import draw, draw_pairs
 from otto_pipeline.retrieval.sources import UNION_SAMPLE, UNION_VERSION
 from otto_pipeline.retrieval.union import (
@@ -17,6 +16,7 @@ from otto_pipeline.retrieval.union import (
     LARGEST_UNION,
     Sources,
     clear_union,
+    drop_ineligible,
     fill_union,
     make_workspace,
     open_sources,
@@ -33,8 +33,7 @@ SESSIONS_AT_ONCE = 2_000
 
 def write_union_sample(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """The `UNION_SAMPLE` rows of a lane with labels."""
-    log = open_event_log(inputs["event_log"])
-    sources = open_sources(inputs, log)
+    sources = open_sources(inputs, settings)
     sessions = sampled_sessions(inputs["sessions"], inputs["labels"], settings.seed)
     labels = inputs["labels"].scan().select("session", "aid", is_label=pl.lit(1, pl.UInt8)).unique()
     parts = [
@@ -94,7 +93,8 @@ def _unions_of_block(
     out_facts = np.empty((len(FACTS), rows), np.uint16)
     row = 0
     for query in range(first, last):
-        size, slots = fill_union(queries[query], sources, work)
+        union, slots = fill_union(queries[query], sources, work)
+        size = drop_ineligible(queries[query], union, sources, work)
         for place in range(size):
             out_session[row] = queries[query]
             out_aid[row] = work.aid[work.member[place]]
@@ -107,5 +107,5 @@ def _unions_of_block(
 UNION_SAMPLE_STAGE = Stage(
     write=write_union_sample,
     version=f"1 {SAMPLED_SESSIONS} {KEPT_NEGATIVES} {UNION_VERSION}",
-    settings=("seed",),
+    settings=("seed", "exclude_ordered"),
 )

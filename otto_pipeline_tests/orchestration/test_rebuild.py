@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
@@ -91,7 +92,12 @@ def test_pictures_and_generated_files_belong_to_their_datasets(demo: Demo) -> No
 def test_report_names_costs_scores_and_places(demo: Demo) -> None:
     root = demo[0].store / "demo"
     text = report_text(root, [artifact.path for artifact in ARTIFACTS])
-    for expected in ("validation/candidates", "baseline: own history", "better baseline"):
+    for expected in (
+        "validation/candidates",
+        "baseline: own history",
+        "better baseline",
+        "in the union",
+    ):
         assert expected in text
     assert str(root / "submission/submission/submission.csv") in text
 
@@ -113,7 +119,9 @@ def test_broken_submission_is_seen(demo: Demo, tmp_path: Path) -> None:
     (copy / "submission.csv").write_text("\n".join(broken) + "\n")
     manifest = (root / "submission/submission/manifest.json").read_text()
     (copy / "manifest.json").write_text(manifest)
-    found = faults(Dataset(copy), Dataset(root / "log/sessions"), Dataset(root / "log/items"))
+    items = Dataset(root / "log/items")
+    nothing_denied = np.zeros(items.manifest.rows, np.bool_)
+    found = faults(Dataset(copy), Dataset(root / "log/sessions"), items, nothing_denied)
     assert found["lines without or with more than 20 items"] == 1
     assert found["lines with repeated items"] == 1
     assert found["repeated lines"] == 2

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
+from otto_pipeline.events.eligibility import Eligibility
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval.candidates import candidates
 from otto_pipeline.retrieval.covisitation import neighbours
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.neighbours import NeighbourTable, neighbour_table
-from otto_pipeline.retrieval.pre_ranker import trees_of
 from otto_pipeline.retrieval.session_knn import LATEST, Postings, postings
 from otto_pipeline.retrieval.sources import (
     CANDIDATES,
@@ -32,7 +32,6 @@ POPULAR = pl.DataFrame(
     {"aid": [6, 2], "score": [5.0, 4.0]}, schema={"aid": pl.Int32, "score": pl.Float64}
 )
 NOTHING_POPULAR = POPULAR.clear()
-NO_MODEL = trees_of([])
 
 
 def tables_of(log: EventLog) -> tuple[NeighbourTable, ...]:
@@ -63,9 +62,9 @@ def candidates_of(
 ) -> pl.DataFrame:
     sessions = np.array(queries, np.int32)
     tables, posted = tables_of(log), postings_of(log)
-    sources = sources_of(log, tables, posted, popular)
-    model_of = np.zeros(len(sessions), np.int64)
-    return candidates(sources, sessions, NO_MODEL, model_of, max_candidates, threads)
+    everything = Eligibility(np.zeros(log.n_items, np.bool_), exclude_ordered=False)
+    sources = sources_of(log, tables, posted, popular, everything)
+    return candidates(sources, sessions, max_candidates, threads)[0]
 
 
 def knn_reference(log: EventLog, session: int, own: list[int]) -> dict[int, float]:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.folds import row_folds
 from otto_pipeline.orchestration.checks import table_failures
+from otto_pipeline.orchestration.lane import source_inputs
 from otto_pipeline.retrieval.pre_ranker import (
     DEPTH,
     MIN_POSITIVE_SESSIONS,
@@ -67,10 +67,8 @@ def test_sample_holds_every_label_of_the_unions_and_a_share_of_the_rest(
 ) -> None:
     sample = made[f"{LANE}/union_sample"].read()
     assert not table_failures(UNION_SAMPLE, sample)
-    sources = open_sources(
-        {name: made[f"{LANE}/{name}"] for name in ("neighbours", "postings", "popularity")},
-        open_event_log(made[f"{LANE}/event_log"]),
-    )
+    paths = source_inputs(LANE)
+    sources = open_sources({name: made[path] for name, path in paths.items()}, load_settings({}))
     labels = made[f"{LANE}/labels"].read()
     sessions = labels["session"].unique().sort().to_numpy()
     union = unions(sources, sessions, 1)

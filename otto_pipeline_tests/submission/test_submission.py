@@ -5,6 +5,7 @@ import pytest
 
 from otto_pipeline.evaluation.official import official_score
 from otto_pipeline.events.generate import generate_log
+from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline.submission.submission import SubmissionError, write_submission
 from otto_pipeline_tests.pipeline import build_until
@@ -74,6 +75,8 @@ def test_session_without_predictions_is_an_error_not_a_shorter_file(tmp_path: Pa
         "predictions": Dataset(short),
         "sessions": made["log/sessions"],
         "items": made["log/items"],
+        "eligibility": made["log/eligibility"],
+        "event_log": made["submission/event_log"],
     }
     with pytest.raises(SubmissionError, match="instead of three each"):
-        write_submission(inputs, 0, None, tmp_path / "submission.csv")  # type: ignore[arg-type]
+        write_submission(inputs, 0, Settings(), tmp_path / "submission.csv")
