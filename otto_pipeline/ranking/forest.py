@@ -1,4 +1,4 @@
-"""XGBoost models → margins of rows, many times faster than XGBoost, bit by bit the same.
+"""XGBoost models → margins of rows, several times faster than XGBoost, bit by bit the same.
 
 A split `x < threshold` needs no more of x than how many of the model's thresholds it has reached.
 So `read_forests` collects the thresholds of several models over the same features, `Codes` holds
