@@ -3,6 +3,7 @@
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
+python -m bench forest
 """
 
 import argparse
@@ -12,6 +13,7 @@ from bench import (
     covisitation,
     demo,
     difficulty,
+    forest,
     generate,
     harness,
     matrices,
@@ -28,6 +30,7 @@ OTHERS = {
     "difficulty": difficulty.main,
     "demo": demo.main,
     "real_logs": real_logs.main,
+    "forest": forest.main,
     "covisitation": covisitation.main,
     "matrices": matrices.main,
     "peers": compare.main,

@@ -1,0 +1,184 @@
+"""Rankers, features → what the rankers look at, and which features differ between two lanes.
+
+Tables are small, one row per feature (and target), the most important first; each has a picture.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from otto_pipeline.features.feature import Feature
+from otto_pipeline.schemas import EVENT_TYPE
+from otto_pipeline.store.dataset import Dataset
+
+BINS = 10
+"""Quantile bins of a feature's values, beside the one of missing values."""
+NOTEWORTHY_DRIFT, LARGE_DRIFT = 0.1, 0.25
+"""Population stability indices from which a shift is worth a look, and worth doing something."""
+SHOWN = 20
+"""Features in a picture."""
+
+
+def gain_importance(rankers: Mapping[str, xgb.Booster]) -> pl.DataFrame:
+    """Share of each feature in the loss that a target's ranker gained by its splits.
+
+    Columns type, feature, importance; the importances of a type sum to 1. A feature without a split
+    is left out.
+    """
+    tables = []
+    for name, booster in rankers.items():
+        gains = booster.get_score(importance_type="total_gain")
+        gain = np.array(list(gains.values()), np.float64)
+        tables.append(_importance(name, list(gains), gain / gain.sum()))
+    return pl.concat(tables)
+
+
+def shap_importance(rankers: Mapping[str, xgb.Booster], rows: pl.DataFrame) -> pl.DataFrame:
+    """Mean absolute contribution of each feature to the margins of a sample of rows.
+
+    Columns type, feature, importance, in units of the margin. The contributions are TreeSHAP's
+    (Lundberg et al. 2020, https://doi.org/10.1038/s42256-019-0138-9).
+    """
+    tables = [
+        _importance(name, booster.feature_names or [], np.abs(found).mean(axis=0))
+        for name, booster in rankers.items()
+        for found in [shap_contributions(booster, rows)]
+    ]
+    return pl.concat(tables)
+
+
+def shap_contributions(booster: xgb.Booster, rows: pl.DataFrame) -> NDArray[np.float32]:
+    """What each feature adds to the margin of each row: float32 [rows, features].
+
+    In the order of the ranker's own features; with the margin of an average row they sum to the
+    row's margin. Some milliseconds a row: for a sample, not for a shard.
+    """
+    names = booster.feature_names or []
+    matrix = rows.select(pl.col(names).cast(pl.Float32)).to_numpy()
+    contributions = booster.predict(xgb.DMatrix(matrix, feature_names=names), pred_contribs=True)
+    return contributions[:, :-1]
+
+
+def sample_rows(features: Dataset, columns: Sequence[str], rows: int, seed: int) -> pl.DataFrame:
+    """One row drawn from each of so many equal stretches of a table of features, or all its rows.
+
+    The same for all shards, of which one is in memory at a time.
+    """
+    step = max(1, features.manifest.rows // rows)
+    stretches = np.arange(0, features.manifest.rows, step)
+    drawn = stretches + np.random.default_rng(seed).integers(0, step, len(stretches))
+    parts, before = [], 0
+    for file in features.files:
+        part = pl.read_parquet(file, columns=list(columns))
+        here = (drawn >= before) & (drawn < before + part.height)
+        parts.append(part[drawn[here] - before])
+        before += part.height
+    return pl.concat(parts)
+
+
+def drift(
+    features: Sequence[Feature], reference: pl.DataFrame, other: pl.DataFrame
+) -> pl.DataFrame:
+    """How far the distribution of each feature in one lane is from that in a reference.
+
+    Columns feature, psi, missing_reference, missing_other (shares of rows). The population
+    stability index is Σ (q − p) ln(q / p) over the shares of the reference p and the other q in
+    deciles of the reference, with missing values in a bin of their own (Siddiqi, Credit Risk
+    Scorecards, 2006); half a row is added to each bin, so that no share is zero.
+    """
+    rows = []
+    for feature in features:
+        edges = _edges(reference[feature.name], feature.missing)
+        counts = [
+            _bin_counts(lane[feature.name], feature.missing, edges) for lane in (reference, other)
+        ]
+        p, q = ((count + 0.5) / (count + 0.5).sum() for count in counts)
+        missing = [count[0] / count.sum() for count in counts]
+        rows.append((feature.name, float(((q - p) * np.log(q / p)).sum()), *missing))
+    schema = {
+        "feature": pl.String,
+        "psi": pl.Float64,
+        "missing_reference": pl.Float64,
+        "missing_other": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema, orient="row").sort("psi", "feature", descending=[True, False])
+
+
+def importance_plot(importance: pl.DataFrame, meaning: str) -> bytes:
+    """PNG of the most important features by type, from a table of importances."""
+    names = importance["type"].unique(maintain_order=True).to_list()
+    figure, axes = _subplots(len(names))
+    for axis, name in zip(axes, names, strict=True):
+        _bars(axis, importance.filter(pl.col("type") == name), "importance")
+        axis.set_title(f"{name}: {meaning}", fontsize=9)
+    return _png(figure)
+
+
+def drift_plot(drifts: pl.DataFrame) -> bytes:
+    """PNG of the features that drift most, with the marks from which a shift is noteworthy."""
+    figure, (axis,) = _subplots(1)
+    _bars(axis, drifts, "psi")
+    for mark in (NOTEWORTHY_DRIFT, LARGE_DRIFT):
+        axis.axvline(mark, color="0.4", linestyle=":")
+    axis.set_title("population stability index", fontsize=9)
+    return _png(figure)
+
+
+def _importance(name: str, features: Sequence[str], importance: NDArray[Any]) -> pl.DataFrame:
+    return (
+        pl.DataFrame(
+            {"feature": features, "importance": importance},
+            {"feature": pl.String, "importance": pl.Float64},
+        )
+        .select(pl.lit(name, EVENT_TYPE).alias("type"), pl.all())
+        .sort("importance", "feature", descending=[True, False])
+    )
+
+
+def _edges(values: pl.Series, missing: float) -> NDArray[np.float64]:
+    """Lower edges of the bins: quantiles of what is not missing, each once."""
+    present = values.filter(values != missing).to_numpy()
+    if len(present) == 0:
+        return np.zeros(0)
+    return np.unique(np.quantile(present, np.arange(1, BINS) / BINS))
+
+
+def _bin_counts(values: pl.Series, missing: float, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows that are missing, then rows in each bin."""
+    present = values.filter(values != missing).to_numpy()
+    bins = np.searchsorted(edges, present, side="right")
+    counts = np.bincount(bins, minlength=len(edges) + 1)
+    return np.concatenate([[len(values) - len(present)], counts])
+
+
+def _subplots(count: int) -> tuple[Any, Any]:
+    import matplotlib as mpl  # noqa: PLC0415  # half a second of import that only pictures need
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(1, count, figsize=(5 * count, 5), squeeze=False)
+    return figure, axes[0]
+
+
+def _bars(axis: Any, table: pl.DataFrame, column: str) -> None:
+    shown = table.head(SHOWN)
+    axis.barh(shown["feature"].to_list(), shown[column].to_numpy(), color="C0")
+    axis.invert_yaxis()
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _png(figure: Any) -> bytes:
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    figure.tight_layout()
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=90)
+    plt.close(figure)
+    return png.getvalue()
