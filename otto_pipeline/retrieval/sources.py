@@ -1,16 +1,23 @@
 """The sources that propose candidates, in the order of their columns."""
 
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.schemas import Table, candidates_table
 
 HISTORY = "history"
 SESSION_KNN = "session_knn"
 POPULARITY = "popularity"
-SOURCES = (HISTORY, *(matrix.name for matrix in MATRICES), SESSION_KNN, POPULARITY)
+NEIGHBOUR_SOURCES = (
+    *(matrix.name for matrix in MATRICES),
+    *(embedding.name for embedding in EMBEDDINGS),
+)
+"""Sources that propose neighbours of the session's items, in the order of their tables."""
+SOURCES = (HISTORY, *NEIGHBOUR_SOURCES, SESSION_KNN, POPULARITY)
 
 LIST_WEIGHTS = {
     HISTORY: 1.0,
     **{matrix.name: 1.0 for matrix in MATRICES},
+    **{embedding.name: 2.0 for embedding in EMBEDDINGS},
     SESSION_KNN: 3.0,
     POPULARITY: 0.1,
 }
