@@ -1,7 +1,7 @@
 """Measure stages, or run one of the other benchmarks.
 
 python -m bench --scale pct10 log validation/events
-python -m bench covisitation | matrices FOLDER
+python -m bench covisitation | matrices FOLDER | embeddings FOLDER
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
 """
@@ -13,6 +13,7 @@ from bench import (
     covisitation,
     demo,
     difficulty,
+    embeddings,
     forest,
     generate,
     harness,
@@ -33,6 +34,7 @@ OTHERS = {
     "forest": forest.main,
     "covisitation": covisitation.main,
     "matrices": matrices.main,
+    "embeddings": embeddings.main,
     "peers": compare.main,
 }
 

@@ -317,6 +317,19 @@ SCORE_HISTORY = Table(
 )
 
 
+def embedding_table(dimensions: int) -> Table:
+    """The table of an embedding's vectors."""
+    return Table(
+        "One item that the lane has seen with others.",
+        (
+            AID,
+            Column("vector", pl.Array(pl.Float32, dimensions), "Its vector, of length 1."),
+        ),
+        unique=("aid",),
+        order="aid",
+    )
+
+
 def candidates_table(sources: Iterable[str]) -> Table:
     """The table of candidates with a rank and a score from each source."""
     columns = [SESSION, AID]

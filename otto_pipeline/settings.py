@@ -92,6 +92,11 @@ class Settings(BaseModel):
         description="Co-visitation matrices to build, by the names in `retrieval/matrices.py`, "
         "with commas between; or `all`.",
     )
+    embeddings: tuple[str, ...] = Field(
+        ("spectral",),
+        description="Embeddings to learn, by the names in `retrieval/embeddings.py`, with commas "
+        "between; or `all`, or `none`.",
+    )
     max_candidates: int = Field(
         100, ge=20, le=1000, description="Candidates of a session that go on to the rankers."
     )
@@ -137,7 +142,7 @@ class Settings(BaseModel):
             )
         return value
 
-    @field_validator("matrices", mode="before")
+    @field_validator("matrices", "embeddings", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         if isinstance(value, str):

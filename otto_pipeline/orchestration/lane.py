@@ -11,8 +11,10 @@ from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
 from otto_pipeline.retrieval import neighbours, session_knn, sources
 from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
 from otto_pipeline.retrieval.covisitation import covisitation_stage, write_matrices
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.popularity import POPULARITY_STAGE
+from otto_pipeline.retrieval.vectors import embedding_stage
 from otto_pipeline.schemas import (
     COVISITATION,
     EVENT_LOG,
@@ -21,6 +23,7 @@ from otto_pipeline.schemas import (
     POSTINGS,
     PREDICTIONS,
     TYPES,
+    embedding_table,
 )
 
 KERNEL = frozenset({"numba", "parquet"})
@@ -39,6 +42,7 @@ def behind_sources(name: str) -> dict[str, str]:
     """Paths of what stands behind sources of candidates of the lane, by source."""
     return {
         **{matrix.name: f"{name}/covisitation/{matrix.name}" for matrix in MATRICES},
+        **{one.name: f"{name}/embeddings/{one.name}" for one in EMBEDDINGS},
         sources.SESSION_KNN: f"{name}/postings",
         sources.POPULARITY: f"{name}/popularity",
     }
@@ -56,6 +60,7 @@ def lane(
     group = name
     features = table.VALIDATION_FEATURES if labels else table.SUBMISSION_FEATURES
     matrices = {matrix.name: f"{name}/covisitation/{matrix.name}" for matrix in MATRICES}
+    embeddings = {one.name: f"{name}/embeddings/{one.name}" for one in EMBEDDINGS}
     in_one_pass = Batch(f"{name}/covisitation", write_matrices)
     log = {"event_log": f"{name}/event_log"}
     sessions = {"sessions": f"{name}/sessions"}
@@ -95,13 +100,27 @@ def lane(
             )
             for matrix in MATRICES
         ),
+        *(
+            Artifact(
+                embeddings[embedding.name],
+                embedding_stage(embedding),
+                embedding_table(embedding.dimensions),
+                group,
+                f"Embedding `{embedding.name}`: a vector of {embedding.dimensions} numbers for "
+                f"each item, near those of items it is seen with. {embedding.source}.",
+                {**log, **sessions},
+                frames=parquet_pieces,
+            )
+            for embedding in EMBEDDINGS
+        ),
         Artifact(
             f"{name}/neighbours",
             neighbours.NEIGHBOURS_STAGE,
             NEIGHBOURS,
             group,
-            "The matrices as memory-mapped tables, in which kernels look neighbours up.",
-            {**log, **matrices},
+            "The matrices, and the nearest items in each embedding, as memory-mapped tables in "
+            "which kernels look neighbours up.",
+            {**log, **sessions, **matrices, **embeddings},
             kinds=frozenset({"numpy"}),
             frames=neighbours.frames,
         ),

@@ -1,10 +1,11 @@
-"""Matrices as memory-mapped look-up tables, shared by all threads and processes.
+"""Matrices and embeddings as memory-mapped look-up tables, shared by all threads and processes.
 
-In go the Parquet datasets of a lane's matrices, out comes one file per matrix: the arrays of a
-`NeighbourTable` one after the other, 10 bytes a neighbour and 8 an item.
+In go the Parquet datasets of a lane's matrices and embeddings, out comes one file for each: the
+arrays of a `NeighbourTable` one after the other, 10 bytes a neighbour and 8 an item. The neighbours
+of an item in an embedding are the nearest, of the items that query sessions hold.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,10 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.matrices import MATRICES
+from otto_pipeline.retrieval.nearest import NEAREST, SHARPNESS, nearest_neighbours
+from otto_pipeline.retrieval.sources import NEIGHBOUR_SOURCES
 from otto_pipeline.schemas import NEIGHBOURS
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.arrays import Layout, map_arrays, offsets
@@ -65,18 +69,18 @@ def neighbour_table(rows: pl.DataFrame, n_items: int) -> NeighbourTable:
 
 
 def open_neighbours(dataset: Dataset) -> tuple[NeighbourTable, ...]:
-    """Map the tables of all matrices, in the order of `MATRICES`.
+    """Map the tables of all matrices and embeddings, in the order of `NEIGHBOUR_SOURCES`.
 
     Raises:
-        StoreError: they are of other matrices.
+        StoreError: they are of others.
     """
     shards = [receipt.figures for receipt in dataset.manifest.shards]
-    made = [figures["matrix"] for figures in shards]
-    wanted = [matrix.name for matrix in MATRICES]
-    if made != wanted:
+    made = [figures["source"] for figures in shards]
+    if made != list(NEIGHBOUR_SOURCES):
         raise StoreError(
-            f"{dataset.folder}: is made of the matrices {', '.join(made)}, not of "
-            f"{', '.join(wanted)} as OTTO_MATRICES says; materialize it first"
+            f"{dataset.folder}: is made of {', '.join(made)}, not of "
+            f"{', '.join(NEIGHBOUR_SOURCES)} as OTTO_MATRICES and OTTO_EMBEDDINGS say; "
+            "materialize it first"
         )
     return tuple(
         NeighbourTable(*map_arrays(file, _layout(figures["items"], figures["neighbours"])))
@@ -93,14 +97,24 @@ def _layout(items: int, neighbours: int) -> Layout:
     }
 
 
-def write_neighbours(inputs: Inputs, shard: int, _settings: Settings, path: Path) -> Figures:
-    """The table of one matrix, row group by row group."""
-    matrix = inputs[MATRICES[shard].name]
-    items, rows = inputs["event_log"].figures()["items"], matrix.manifest.rows
+def write_neighbours(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
+    """The table of one matrix or embedding, piece by piece."""
+    items, source = inputs["event_log"].figures()["items"], NEIGHBOUR_SOURCES[shard]
+    dataset = inputs[source]
+    if shard < len(MATRICES):
+        rows, pieces = dataset.manifest.rows, _row_groups(dataset)
+    else:
+        nearest = [*nearest_neighbours(inputs, dataset, settings)]
+        rows, pieces = sum(piece.height for piece in nearest), iter(nearest)
+    _write_table(path, items, rows, map(_with_shares, pieces))
+    return {"source": source, "items": items, "neighbours": rows}
+
+
+def _write_table(path: Path, items: int, rows: int, pieces: Iterable[pl.DataFrame]) -> None:
     places = offsets(_layout(items, rows))
     counts = np.zeros(items, np.int64)
     with path.open("wb") as file:
-        for piece in _pieces(matrix):
+        for piece in pieces:
             of_piece = np.bincount(piece["aid"].to_numpy())
             counts[: len(of_piece)] += of_piece
             for name in ("neighbour", "share", "rank"):
@@ -108,12 +122,11 @@ def write_neighbours(inputs: Inputs, shard: int, _settings: Settings, path: Path
                 places[name] += file.write(piece[name].to_numpy().tobytes())
         file.seek(0)
         file.write(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).tobytes())
-    return {"matrix": MATRICES[shard].name, "items": items, "neighbours": rows}
 
 
-def _pieces(matrix: Dataset) -> Iterator[pl.DataFrame]:
+def _row_groups(matrix: Dataset) -> Iterator[pl.DataFrame]:
     for file in matrix.files:
-        yield from map(_with_shares, read_pieces(file))
+        yield from read_pieces(file)
 
 
 def _with_shares(rows: pl.DataFrame) -> pl.DataFrame:
@@ -143,12 +156,13 @@ def frames(dataset: Dataset) -> Iterator[pl.LazyFrame]:
 
 
 def _one_each(_inputs: Inputs, _settings: Settings) -> int:
-    return len(MATRICES)
+    return len(NEIGHBOUR_SOURCES)
 
 
 NEIGHBOURS_STAGE = Stage(
     write=write_neighbours,
-    version=f"2 {[matrix.name for matrix in MATRICES]}",
+    version=f"3 {NEIGHBOUR_SOURCES} {NEAREST} {SHARPNESS}",
     shards=_one_each,
-    file="matrix-{shard}.bin",
+    settings=("seed",) if EMBEDDINGS else (),
+    file="source-{shard}.bin",
 )

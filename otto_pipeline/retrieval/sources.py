@@ -1,5 +1,6 @@
 """The sources that propose candidates, in the order of their columns."""
 
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.session_knn import CONSTANTS
 from otto_pipeline.schemas import Table, candidates_table, union_sample_table
@@ -8,17 +9,17 @@ HISTORY = "history"
 SECOND_HOP = "second_hop"
 SESSION_KNN = "session_knn"
 POPULARITY = "popularity"
-SOURCES = (
-    HISTORY,
+NEIGHBOUR_SOURCES = (
     *(matrix.name for matrix in MATRICES),
-    SECOND_HOP,
-    SESSION_KNN,
-    POPULARITY,
+    *(embedding.name for embedding in EMBEDDINGS),
 )
+"""Sources that propose neighbours of the session's items, in the order of their tables."""
+SOURCES = (HISTORY, *NEIGHBOUR_SOURCES, SECOND_HOP, SESSION_KNN, POPULARITY)
 
 LIST_WEIGHTS = {
     HISTORY: 1.0,
     **{matrix.name: 1.0 for matrix in MATRICES},
+    **{embedding.name: 2.0 for embedding in EMBEDDINGS},
     SECOND_HOP: 1.0,
     SESSION_KNN: 3.0,
     POPULARITY: 0.1,

@@ -13,6 +13,7 @@ from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval.candidates import candidates
 from otto_pipeline.retrieval.covisitation import neighbours
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.neighbours import NeighbourTable, neighbour_table
 from otto_pipeline.retrieval.session_knn import LATEST, Postings, postings
@@ -21,6 +22,7 @@ from otto_pipeline.retrieval.sources import (
     HOP_SOURCES,
     HOP_TABLE,
     LIST_WEIGHTS,
+    NEIGHBOUR_SOURCES,
     RANK_OFFSET,
     SOURCES,
 )
@@ -39,10 +41,11 @@ def tables_of(log: EventLog) -> tuple[NeighbourTable, ...]:
     found: dict[str, list[pl.DataFrame]] = {}
     for name, rows in neighbours(log, nobody, MATRICES, 0, N_ITEMS, 1):
         found.setdefault(name, []).append(rows)
-    return tuple(
+    of_matrices = [
         neighbour_table(pl.concat([COVISITATION.empty(), *found.get(matrix.name, [])]), N_ITEMS)
         for matrix in MATRICES
-    )
+    ]
+    return (*of_matrices, *of_matrices[: len(EMBEDDINGS)])  # any neighbours do for an embedding
 
 
 def postings_of(log: EventLog) -> Postings:
@@ -108,17 +111,17 @@ def reference(
         aid, weight = int(log.aid[event]), (1.0, 3.0, 6.0)[log.type[event]]
         scores["history"][aid] = scores["history"].get(aid, 0.0) + (2**recency - 1) * weight
     latest_first = list(dict.fromkeys(log.aid[begin:end][::-1].tolist()))
-    for matrix, table in zip(MATRICES, tables, strict=True):
-        found = scores[matrix.name]
+    for source, table in zip(NEIGHBOUR_SOURCES, tables, strict=True):
+        found = scores[source]
         for x in latest_first:
             own = scores["history"][x]
             for place in range(table.start[x], table.start[x + 1]):
                 y = int(table.neighbour[place])
                 found[y] = found.get(y, 0.0) + own * float(table.share[place])
     first_hop = {
-        y: sum(scores[matrix.name].get(y, 0.0) for matrix in MATRICES)
-        for matrix in MATRICES
-        for y in scores[matrix.name]
+        y: sum(scores[source].get(y, 0.0) for source in NEIGHBOUR_SOURCES)
+        for source in NEIGHBOUR_SOURCES
+        for y in scores[source]
         if y not in scores["history"]
     }
     for x in sorted(first_hop, key=lambda y: (-np.float32(first_hop[y]), y))[:HOP_SOURCES]:

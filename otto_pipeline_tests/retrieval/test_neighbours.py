@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval import neighbours
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.expansion import Lists, hop
-from otto_pipeline.retrieval.matrices import CATALOGUE, MATRICES
+from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.neighbours import (
     NeighbourTable,
     frames,
@@ -97,7 +99,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict:
 def test_mapped_tables_hold_what_the_matrices_hold(built: dict) -> None:
     tables = open_neighbours(built["validation/neighbours"])
     n_items = built["log/items"].manifest.rows
-    for matrix, table in zip(MATRICES, tables, strict=True):
+    for matrix, table in zip(MATRICES, tables[: len(MATRICES)], strict=True):
         rows = built[f"validation/covisitation/{matrix.name}"].read()
         expected: NeighbourTable = neighbour_table(rows, n_items)
         assert rows.height > 0
@@ -111,7 +113,32 @@ def test_mapped_tables_keep_their_contract(built: dict) -> None:
         assert not table_failures(NEIGHBOURS, piece.collect())
 
 
-def test_tables_of_other_matrices_are_refused(built: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "MATRICES", CATALOGUE[1:3])
-    with pytest.raises(StoreError, match="as OTTO_MATRICES says; materialize it first"):
+def test_mapped_tables_of_embeddings_hold_the_nearest_of_what_query_sessions_hold(
+    built: dict,
+) -> None:
+    log = open_event_log(built["validation/event_log"])
+    queries = built["validation/sessions"].read().filter("query")["session"].to_list()
+    held = {
+        int(aid)
+        for session in queries
+        for aid in log.aid[log.session_start[session] : log.session_start[session + 1]]
+    }
+    tables = open_neighbours(built["validation/neighbours"])[len(MATRICES) :]
+    for embedding, table in zip(EMBEDDINGS, tables, strict=True):
+        rows = built[f"validation/embeddings/{embedding.name}"].read()
+        asked = set(np.flatnonzero(np.diff(table.start)).tolist())
+        assert asked == held & set(rows["aid"].to_list())
+        vector = dict(rows.iter_rows())
+        x = min(asked)
+        of_x = slice(table.start[x], table.start[x + 1])
+        cosine = [np.dot(vector[x], vector[y]) for y in table.neighbour[of_x].tolist()]
+        assert table.rank[of_x].tolist() == [
+            1 + sum(other > mine for other in cosine) for mine in cosine
+        ]
+        assert table.share[of_x].sum() == pytest.approx(1)
+
+
+def test_tables_of_other_sources_are_refused(built: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "NEIGHBOUR_SOURCES", ("time", "buy2buy"))
+    with pytest.raises(StoreError, match="OTTO_EMBEDDINGS say; materialize it first"):
         open_neighbours(built["validation/neighbours"])
