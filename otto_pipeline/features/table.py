@@ -59,6 +59,15 @@ MIN_WEEKS = 1 / 7
 """Shortest log, in weeks, for which rates are given as measured."""
 
 
+def features_table() -> str:
+    """`FEATURES` as a Markdown table."""
+    lines = [
+        f"| `{column.name}` | {column.dtype} | {column.description} |"
+        for column in (feature.column for feature in FEATURES)
+    ]
+    return "\n".join(["| feature | type | meaning |", "|---|---|---|", *lines])
+
+
 def write_features(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Features of one shard of candidates; in the validation lane the three labels beside them."""
     log = open_event_log(inputs["event_log"])
