@@ -1,7 +1,7 @@
 """Measure stages, or run one of the other benchmarks.
 
 python -m bench --scale pct10 log validation/events
-python -m bench covisitation | matrices FOLDER
+python -m bench covisitation | matrices FOLDER | features FOLDER
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 """
 
@@ -12,6 +12,7 @@ from bench import (
     covisitation,
     demo,
     difficulty,
+    features,
     generate,
     harness,
     matrices,
@@ -30,6 +31,7 @@ OTHERS = {
     "real_logs": real_logs.main,
     "covisitation": covisitation.main,
     "matrices": matrices.main,
+    "features": features.main,
     "peers": compare.main,
 }
 

@@ -10,11 +10,7 @@ from otto_pipeline.features.similarity_kernels import AGGREGATES, PARTS
 from otto_pipeline.retrieval.matrices import MATRICES
 
 MEANINGS = {
-    "flat": "mean over the session's items",
-    "recent": "mean, weighted 2^r − 1 (r from .1 to 1 at the latest event)",
-    "type": "mean, weighted 1, 6, 3 by the item's heaviest event (click, cart, order)",
-    "day": "mean over the session's items of its last 24 hours",
-    "minutes": "mean, weighted 1 / log(2 + minutes before the last event)",
+    "recent": "mean over the session's items, weighted by recency",
     "max": "largest, weighted by recency",
     "last": "of the session's latest item",
     "back": "of the latest item in the candidate's row",

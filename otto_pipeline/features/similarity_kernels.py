@@ -1,7 +1,8 @@
 """How near a candidate is to the items of its session, by matrices and by vectors.
 
 For candidate y and the session's distinct items x with weights w(x) these are means, maxima and the
-latest of s(x, y) · w(x) (OTTO.md §2.3). An item's place and time are those of its latest event.
+latest of s(x, y) · w(x), w = 2^r − 1 with r from .1 to 1 at the latest event (OTTO.md §2.3). An
+item's place is that of its latest event.
 """
 
 from collections.abc import Callable
@@ -17,13 +18,7 @@ from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.retrieval.neighbours import NeighbourTable, share_of
 
-DAY_SECONDS = 86_400
-HEAVIEST = np.array([1.0, 6.0, 3.0])
-"""Weight of an item by its heaviest event: click, cart, order."""
-WEIGHTS = ("flat", "recent", "type", "day", "minutes")
-RECENT = WEIGHTS.index("recent")
-AGGREGATES = (*WEIGHTS, "max", "last", "back")
-N_WEIGHTS, N_AGGREGATES = len(WEIGHTS), len(AGGREGATES)
+AGGREGATES = ("recent", "max", "last", "back")
 COSINES = ("mean", "max", "last")
 PARTS = 2**15 - 1
 """A similarity v of 0 to 1 is stored as √v in parts of this: fine where most values lie, near 0."""
@@ -41,9 +36,9 @@ def shares(
     session, start, aid = _by_session(candidates)
     kernel = partial(
         _shares_of_block,
-        *(session, start, aid, log.session_start, log.aid, log.ts, log.type, tables, log.n_items),
+        *(session, start, aid, log.session_start, log.aid, tables, log.n_items),
     )
-    empty = np.empty((len(tables) * N_AGGREGATES, 0), np.int16)
+    empty = np.empty((len(tables) * len(AGGREGATES), 0), np.int16)
     return _joined(kernel, empty, log, session, start, threads)
 
 
@@ -52,13 +47,13 @@ def cosine(
 ) -> NDArray[np.float32]:
     """The candidates' cosines with the session's items by `COSINES`, f32 [3, rows].
 
-    `vectors` f32 [items, d]; a vector of zeros has a cosine of 0 with all. The mean has the weights
-    `recent`; the maximum is at least −1.
+    `vectors` f32 [items, d]; a vector of zeros has a cosine of 0 with all. The mean is weighted
+    by recency.
     """
     session, start, aid = _by_session(candidates)
     kernel = partial(
         _cosines_of_block,
-        *(session, start, aid, log.session_start, log.aid, log.ts, log.type, vectors),
+        *(session, start, aid, log.session_start, log.aid, vectors),
     )
     empty = np.empty((len(COSINES), 0), np.float32)
     return _joined(kernel, empty, log, session, start, threads)
@@ -90,40 +85,27 @@ def _weigh_items(
     begin: int,
     end: int,
     aid: NDArray[np.int32],
-    ts: NDArray[np.int32],
-    type_: NDArray[np.uint8],
     place_of: NDArray[np.int32],
     items: NDArray[np.int32],
     weights: NDArray[np.float64],
 ) -> int:
-    """Write the session's items, the latest first, and their `WEIGHTS`; return their number.
+    """Write the session's items, the latest first, and their weights; return their number.
 
-    The weights of each kind sum to one. `place_of` is −1 for every item, before and after.
+    The weights sum to one. `place_of` is −1 for every item, before and after.
     """
-    size = 0
+    size, total = 0, 0.0
     for event in range(end - 1, begin - 1, -1):
         item = aid[event]
-        place = place_of[item]
-        if place < 0:
-            place = place_of[item] = size
-            items[place] = item
-            size += 1
-            seconds = ts[end - 1] - ts[event]
+        if place_of[item] < 0:
+            place_of[item] = size
+            items[size] = item
             recency = 1.0 if end - begin == 1 else 0.1 + 0.9 * (event - begin) / (end - begin - 1)
-            weights[0, place] = 1
-            weights[1, place] = 2**recency - 1
-            weights[2, place] = 0
-            weights[3, place] = seconds <= DAY_SECONDS
-            weights[4, place] = 1 / np.log(2 + seconds / 60)
-        weights[2, place] = max(weights[2, place], HEAVIEST[type_[event]])
+            weights[size] = 2**recency - 1
+            total += weights[size]
+            size += 1
     for place in range(size):
         place_of[items[place]] = -1
-    for kind in range(N_WEIGHTS):
-        total = 0.0
-        for place in range(size):
-            total += weights[kind, place]
-        for place in range(size):
-            weights[kind, place] /= total
+        weights[place] /= total
     return size
 
 
@@ -134,8 +116,6 @@ def _shares_of_block(
     candidate: NDArray[np.int32],
     session_start: NDArray[np.int64],
     aid: NDArray[np.int32],
-    ts: NDArray[np.int32],
-    type_: NDArray[np.uint8],
     tables: tuple[NeighbourTable, ...],
     n_items: int,
     first: int,
@@ -146,7 +126,7 @@ def _shares_of_block(
     Walks the row of each of the session's items, and adds to those neighbours that are candidates.
     """
     offset = start[first]
-    out = np.zeros((len(tables) * N_AGGREGATES, start[last] - offset), np.int16)
+    out = np.zeros((len(tables) * len(AGGREGATES), start[last] - offset), np.int16)
     row_of = np.full(n_items, -1, np.int32)
     place_of = np.full(n_items, -1, np.int32)
     longest, most = 0, 0
@@ -155,12 +135,12 @@ def _shares_of_block(
         longest = max(longest, events)
         most = max(most, start[number + 1] - start[number])
     items = np.empty(longest, np.int32)
-    weights = np.empty((N_WEIGHTS, longest))
-    value = np.empty((N_AGGREGATES, most))
+    weights = np.empty(longest)
+    value = np.empty((len(AGGREGATES), most))
     for number in range(first, last):
         begin, rows = start[number], start[number + 1] - start[number]
         events = session_start[session[number]], session_start[session[number] + 1]
-        size = _weigh_items(*events, aid, ts, type_, place_of, items, weights)
+        size = _weigh_items(*events, aid, place_of, items, weights)
         for row in range(rows):
             row_of[candidate[begin + row]] = row
         for index in range(len(tables)):
@@ -170,10 +150,10 @@ def _shares_of_block(
                 table.start, table.neighbour, table.share, items, size, weights, row_of, value
             )
             for row in range(rows):
-                value[N_AGGREGATES - 1, row] = share_of(table, candidate[begin + row], items[0])
-                for kind in range(N_AGGREGATES):
+                value[3, row] = share_of(table, candidate[begin + row], items[0])
+                for kind in range(len(AGGREGATES)):
                     part = np.sqrt(min(value[kind, row], 1.0)) * PARTS
-                    out[index * N_AGGREGATES + kind, begin - offset + row] = np.int16(part + 0.5)
+                    out[index * len(AGGREGATES) + kind, begin - offset + row] = np.int16(part + 0.5)
         for row in range(rows):
             row_of[candidate[begin + row]] = -1
     return out
@@ -191,18 +171,16 @@ def _add_rows(
     value: NDArray[np.float64],
 ) -> None:
     """Add what the rows of the session's items say of its candidates."""
-    latest = weights[RECENT, 0]
     for place in range(size):
-        recency = weights[RECENT, place] / latest
+        recency = weights[place] / weights[0]
         for entry in range(table_start[items[place]], table_start[items[place] + 1]):
             row = row_of[neighbour[entry]]
             if row < 0:
                 continue
-            for kind in range(N_WEIGHTS):
-                value[kind, row] += weights[kind, place] * share[entry]
-            value[N_WEIGHTS, row] = max(value[N_WEIGHTS, row], recency * share[entry])
+            value[0, row] += weights[place] * share[entry]
+            value[1, row] = max(value[1, row], recency * share[entry])
             if place == 0:
-                value[N_WEIGHTS + 1, row] = share[entry]
+                value[2, row] = share[entry]
 
 
 @njit(cache=True, nogil=True)
@@ -212,8 +190,6 @@ def _cosines_of_block(
     candidate: NDArray[np.int32],
     session_start: NDArray[np.int64],
     aid: NDArray[np.int32],
-    ts: NDArray[np.int32],
-    type_: NDArray[np.uint8],
     vectors: NDArray[np.float32],
     first: int,
     last: int,
@@ -227,15 +203,15 @@ def _cosines_of_block(
         events = session_start[session[number] + 1] - session_start[session[number]]
         longest = max(longest, events)
     items = np.empty(longest, np.int32)
-    weights = np.empty((N_WEIGHTS, longest))
+    weights = np.empty(longest)
     for number in range(first, last):
         events = session_start[session[number]], session_start[session[number] + 1]
-        size = _weigh_items(*events, aid, ts, type_, place_of, items, weights)
+        size = _weigh_items(*events, aid, place_of, items, weights)
         for row in range(start[number], start[number + 1]):
             mean, largest, latest = 0.0, -1.0, 0.0
             for place in range(size):
                 value = _cosine(vectors, items[place], candidate[row])
-                mean += weights[RECENT, place] * value
+                mean += weights[place] * value
                 largest = max(largest, value)
                 if place == 0:
                     latest = value

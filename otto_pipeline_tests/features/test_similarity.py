@@ -21,37 +21,26 @@ from otto_pipeline_tests.logs import N_ITEMS, log_of, random_events
 from otto_pipeline_tests.retrieval.test_candidates import candidates_of, tables_of
 
 
-def weights_of(log: EventLog, session: int) -> dict[str, dict[int, float]]:
-    """Weights of each kind by item, the latest item first, in the words of OTTO.md."""
-    events = range(log.session_start[session], log.session_start[session + 1])
-    last, n = events[-1], len(events)
-    found: dict[str, dict[int, float]] = {
-        kind: {} for kind in ("flat", "recent", "type", "day", "minutes")
-    }
-    for event in reversed(events):
-        item, seconds = int(log.aid[event]), int(log.ts[last] - log.ts[event])
-        recency = 1.0 if n == 1 else 0.1 + 0.9 * (event - events[0]) / (n - 1)
-        found["flat"].setdefault(item, 1.0)
-        found["recent"].setdefault(item, 2**recency - 1)
-        found["day"].setdefault(item, float(seconds <= 86_400))
-        found["minutes"].setdefault(item, 1 / math.log(2 + seconds / 60))
-        of_type = (1.0, 6.0, 3.0)[log.type[event]]
-        found["type"][item] = max(found["type"].get(item, 0.0), of_type)
+def weights_of(log: EventLog, session: int) -> dict[int, float]:
+    """Weight of each item by recency, the latest item first, in the words of OTTO.md."""
+    first, stop = log.session_start[session], log.session_start[session + 1]
+    found: dict[int, float] = {}
+    for event in reversed(range(first, stop)):
+        recency = 1.0 if stop - first == 1 else 0.1 + 0.9 * (event - first) / (stop - first - 1)
+        found.setdefault(int(log.aid[event]), 2**recency - 1)
     return found
 
 
 def reference(log: EventLog, table: NeighbourTable, session: int, y: int) -> dict[str, float]:
     weights = weights_of(log, session)
-    found = {
-        kind: sum(w * share_of(table, x, y) for x, w in of_item.items()) / sum(of_item.values())
-        for kind, of_item in weights.items()
+    latest = next(iter(weights))
+    weighted = {x: w * share_of(table, x, y) for x, w in weights.items()}
+    return {
+        "recent": sum(weighted.values()) / sum(weights.values()),
+        "max": max(weighted.values()),
+        "last": share_of(table, latest, y),
+        "back": share_of(table, y, latest),
     }
-    latest = next(iter(weights["flat"]))
-    recent = weights["recent"]
-    found["max"] = max(w / recent[latest] * share_of(table, x, y) for x, w in recent.items())
-    found["last"] = share_of(table, latest, y)
-    found["back"] = share_of(table, y, latest)
-    return found
 
 
 @given(events=random_events())
@@ -83,7 +72,7 @@ def test_cosines_equal_numpy_for_any_number_of_threads(events: pl.DataFrame) -> 
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
     for row, (session, aid) in enumerate(found.select("session", "aid").iter_rows()):
-        recent = weights_of(log, session)["recent"]
+        recent = weights_of(log, session)
         values = unit[list(recent)] @ unit[aid]
         weights = np.array(list(recent.values()))
         expected = {
