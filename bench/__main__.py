@@ -1,7 +1,7 @@
 """Measure stages, or run one of the other benchmarks.
 
 python -m bench --scale pct10 log validation/events
-python -m bench covisitation | matrices FOLDER | embeddings FOLDER
+python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
 """
@@ -14,6 +14,7 @@ from bench import (
     demo,
     difficulty,
     embeddings,
+    features,
     forest,
     generate,
     harness,
@@ -35,6 +36,7 @@ OTHERS = {
     "covisitation": covisitation.main,
     "matrices": matrices.main,
     "embeddings": embeddings.main,
+    "features": features.main,
     "peers": compare.main,
 }
 

@@ -170,6 +170,14 @@ def report(scale: str) -> None:
     click.echo(report_text(root, [artifact.path for artifact in ARTIFACTS]))
 
 
+@main.command()
+def features() -> None:
+    """Print every feature of the rankers as a Markdown table: name, type, meaning."""
+    from otto_pipeline.features.table import features_table
+
+    click.echo(features_table())
+
+
 @main.command("settings")
 @click.option("--markdown", is_flag=True, help="As the table of the README, with the defaults.")
 @plain_errors

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from otto_pipeline.cli import main
 from otto_pipeline.events.generate import generate_log
 from otto_pipeline.events.generator.files import FORMATS
+from otto_pipeline.features.table import FEATURES
 from otto_pipeline.settings import settings_table
 
 LOG_KINDS = ("train", "test")
@@ -131,3 +132,11 @@ def test_unknown_setting_is_refused_by_every_command() -> None:
 
 def test_readme_lists_the_settings_as_they_are() -> None:
     assert settings_table() in README.read_text()
+
+
+def test_features_lists_every_feature_with_its_meaning() -> None:
+    lines = otto("features").output.splitlines()
+    assert len(lines) == 2 + len(FEATURES)
+    for line, feature in zip(lines[2:], FEATURES, strict=True):
+        assert line.startswith(f"| `{feature.name}` |")
+        assert feature.description in line

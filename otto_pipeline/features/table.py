@@ -1,4 +1,4 @@
-"""Candidates, event log, popularity → features: one row per candidate, shard by shard.
+"""Candidates, event log, matrices, popularity → features: one row per candidate, shard by shard.
 
 Each family of features is a module with a declared list; this module evaluates the lists and puts
 their columns beside each other. Missing values become each feature's sentinel.
@@ -17,6 +17,9 @@ from otto_pipeline.features.feature import Feature
 from otto_pipeline.features.item import ITEM_FEATURES
 from otto_pipeline.features.session import SESSION_FEATURES
 from otto_pipeline.features.session_item import SESSION_ITEM_FEATURES
+from otto_pipeline.features.similarity import SIMILARITY_FEATURES
+from otto_pipeline.features.similarity_kernels import shares
+from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
 from otto_pipeline.retrieval.popularity import WEEK_SECONDS
 from otto_pipeline.schemas import AID, SESSION, TYPES, Column, Table
 from otto_pipeline.settings import Settings
@@ -28,6 +31,7 @@ FEATURES: tuple[Feature, ...] = (
     *SESSION_FEATURES,
     *ITEM_FEATURES,
     *SESSION_ITEM_FEATURES,
+    *SIMILARITY_FEATURES,
 )
 """All features in the order in which rankers see them."""
 
@@ -55,23 +59,49 @@ MIN_WEEKS = 1 / 7
 """Shortest log, in weeks, for which rates are given as measured."""
 
 
-def write_features(inputs: Inputs, shard: int, _settings: Settings, path: Path) -> Figures:
+def features_table() -> str:
+    """`FEATURES` as a Markdown table."""
+    lines = [
+        f"| `{column.name}` | {column.dtype} | {column.description} |"
+        for column in (feature.column for feature in FEATURES)
+    ]
+    return "\n".join(["| feature | type | meaning |", "|---|---|---|", *lines])
+
+
+def write_features(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Features of one shard of candidates; in the validation lane the three labels beside them."""
     log = open_event_log(inputs["event_log"])
     candidates = inputs["candidates"].read_shard(shard)
-    frame = features(log, candidates, item_features(inputs["popularity"], log))
+    tables = open_neighbours(inputs["neighbours"])
+    items = item_features(inputs["popularity"], log)
+    frame = features(log, candidates, items, tables, settings.threads)
     if "labels" in inputs:
         frame = add_labels(frame, inputs["labels"].scan())
     frame.write_parquet(path, use_pyarrow=False, statistics=False)
     return {"rows": frame.height}
 
 
-def features(log: EventLog, candidates: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Key columns and `FEATURES` of candidates, in their order."""
+def features(
+    log: EventLog,
+    candidates: pl.DataFrame,
+    items: pl.DataFrame,
+    tables: tuple[NeighbourTable, ...],
+    threads: int,
+) -> pl.DataFrame:
+    """Key columns and `FEATURES` of candidates, in their order; one table for each matrix."""
+    similarities = pl.DataFrame(
+        {
+            feature.name: column
+            for feature, column in zip(
+                SIMILARITY_FEATURES, shares(log, candidates, tables, threads), strict=True
+            )
+        }
+    )
     events = visible_events(log, candidates["session"].unique().sort().to_numpy())
     return (
-        candidates.lazy()
-        .select("session", "aid", *(feature.of_rows() for feature in CANDIDATE_FEATURES))
+        pl.concat([candidates, similarities], how="horizontal")
+        .lazy()
+        .select("session", "aid", *(f.of_rows() for f in CANDIDATE_FEATURES + SIMILARITY_FEATURES))
         .join(
             _by(events, ["session"], SESSION_FEATURES),
             on="session",

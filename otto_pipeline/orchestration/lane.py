@@ -149,11 +149,12 @@ def lane(
             table.FEATURES_STAGE,
             features,
             group,
-            "What a ranker knows of each candidate: its sources, its session, the item, and what "
-            "the session did with it.",
+            "What a ranker knows of each candidate: its sources, its session, the item, what the "
+            "session did with it, and how near it is to the session's items.",
             {
                 **log,
                 **popularity,
+                "neighbours": f"{name}/neighbours",
                 "candidates": f"{name}/candidates",
                 **({"labels": labels} if labels else {}),
             },

@@ -26,7 +26,7 @@ MOST_WEIGHT = 100
 MOST_NEIGHBOURS = 65_535
 RESERVED = (
     *("aid", "neighbour", "event_log", "sessions"),
-    *("history", "session_knn", "popularity", "pre", "all"),
+    *("history", "second_hop", "session_knn", "popularity", "list", "pre", "all"),
 )
 """What a matrix cannot be called: other inputs, sources and columns beside it have these names."""
 MODES = ("sum", "max", "once", "once_per_type")

@@ -15,7 +15,7 @@ from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval.sources import SOURCE_LIMIT
 from otto_pipeline.schemas import LABELS, TYPES
 from otto_pipeline_tests.logs import frame, log_of, random_events
-from otto_pipeline_tests.retrieval.test_candidates import candidates_of
+from otto_pipeline_tests.retrieval.test_candidates import candidates_of, tables_of
 
 NO_ITEMS = pl.DataFrame(
     schema={"aid": pl.Int32, **{feature.name: pl.Float64 for feature in ITEM_FEATURES}}
@@ -23,7 +23,7 @@ NO_ITEMS = pl.DataFrame(
 
 
 def features_of(log: EventLog, sessions: list[int]) -> pl.DataFrame:
-    return features(log, candidates_of(log, sessions), NO_ITEMS)
+    return features(log, candidates_of(log, sessions), NO_ITEMS, tables_of(log), 1)
 
 
 def row_of(found: pl.DataFrame, session: int, aid: int) -> dict:
@@ -96,7 +96,7 @@ def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataF
     log = log_of(events)
     sessions = events["session"].unique().sort().to_list()
     found = candidates_of(log, sessions, max_candidates=6)
-    table = features(log, found, NO_ITEMS)
+    table = features(log, found, NO_ITEMS, tables_of(log), 1)
     assert table.select("session", "aid").equals(found.select("session", "aid"))
     assert not table_failures(SUBMISSION_FEATURES, table)
     assert table.null_count().sum_horizontal().item() == 0
