@@ -15,15 +15,19 @@ from otto_pipeline.orchestration.validation import (
     RANKER_ARTIFACTS,
     SPLIT_ARTIFACTS,
 )
+from otto_pipeline.ranking.prediction import FOLD_PREDICTIONS_STAGE, PREDICTIONS_STAGE
 from otto_pipeline.settings import Settings
 
 VALIDATION_LANE = lane(
     "validation",
     events="validation/events",
     labels="validation/labels",
-    rankers="validation/fold_rankers",
+    predict=FOLD_PREDICTIONS_STAGE,
+    by="validation/fold_scores",
 )
-SUBMISSION_LANE = lane("submission", events="log/events", rankers="validation/rankers")
+SUBMISSION_LANE = lane(
+    "submission", events="log/events", predict=PREDICTIONS_STAGE, by="validation/rankers"
+)
 
 
 def _in_order(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
