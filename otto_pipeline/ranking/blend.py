@@ -19,6 +19,7 @@ from otto_pipeline.metrics import count_labels
 from otto_pipeline.ranking.fold_scores import read_scores
 from otto_pipeline.ranking.scoring import (
     LIST_SCORE,
+    LIST_VERSION,
     Scores,
     list_score,
     session_draws,
@@ -105,9 +106,7 @@ def trial(name: str, inputs: Inputs, labels: pl.DataFrame, settings: Settings) -
         return None
     shards = range(len(inputs["features"].files))
     hits = pl.concat([_hits(name, inputs, shard, settings) for shard in shards])
-    of_type = labels.filter(pl.col("type") == name).join(
-        inputs["sessions"].read("session", "hash"), on="session", maintain_order="left"
-    )
+    of_type = labels.filter(pl.col("type") == name)
     found = of_type.join(hits, on="session", how="left", maintain_order="left")
     return Trial(
         folds=folds,
@@ -195,6 +194,6 @@ def ordered_by(weights: NDArray[np.float64]) -> str:
 
 BLEND_STAGE = Stage(
     write=write_blend,
-    version=f"1 {CROSS} {LIST_SHARES} {EVIDENCE} {EVIDENCE_FOR_LIST}",
+    version=f"1 {LIST_VERSION} {CROSS} {LIST_SHARES} {EVIDENCE} {EVIDENCE_FOR_LIST}",
     settings=("seed",),
 )

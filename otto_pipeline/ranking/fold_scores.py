@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from otto_pipeline.ranking.scoring import STACKED, Scores, target_score
+from otto_pipeline.ranking.scoring import LIST_VERSION, STACKED, Scores, target_score
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Figures
 from otto_pipeline.store.stage import Inputs, Stage
@@ -19,6 +19,7 @@ def fold_scores_stage(name: str) -> Stage:
     """Out-of-fold scores of a target."""
     return Stage(
         write=partial(write_fold_scores, name),
+        version=f"1 {LIST_VERSION}",
         shards=_same_shards_as_features,
         settings=("seed", "device"),
     )

@@ -16,6 +16,7 @@ from otto_pipeline.ranking.blend import LIST, blend_weights, mixed
 from otto_pipeline.ranking.fold_scores import read_scores
 from otto_pipeline.ranking.scoring import (
     LIST_SCORE,
+    LIST_VERSION,
     Scores,
     list_score,
     session_draws,
@@ -31,26 +32,26 @@ from otto_pipeline.store.stage import Inputs, Stage
 def write_fold_predictions(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Predictions from out-of-fold scores, which the inputs hold under the targets' names."""
     frame = pl.read_parquet(inputs["features"].files[shard], columns=["session", "aid", LIST_SCORE])
-    scores = read_scores(inputs, shard, TYPES)
+    scores = {LIST: list_score(frame), **read_scores(inputs, shard, TYPES)}
     draws = session_draws(frame, inputs["sessions"], settings)
     tops = []
     for name in TYPES:
         weights = blend_weights(inputs["blend"], name)
         folds = len(weights) - 1
         fold = row_folds(draws, folds) if folds else np.full(len(draws), ALL_SESSIONS)
-        tops.append(_top(frame, name, _final(weights, fold, frame, scores)))
+        tops.append(_top(frame, name, _final(weights, fold, scores)))
     return _write(tops, path)
 
 
 def write_predictions(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Predictions by rankers, which the inputs hold under the targets' names."""
     frame = inputs["features"].read_shard(shard)
-    scores: dict[str, NDArray[np.float32]] = {}
+    scores = {LIST: list_score(frame)}
     for name in TYPES:
         scores[name] = target_score(name, frame, scores, inputs[name], inputs["sessions"], settings)
     fold = np.full(frame.height, ALL_SESSIONS)
     tops = [
-        _top(frame, name, _final(blend_weights(inputs["blend"], name), fold, frame, scores))
+        _top(frame, name, _final(blend_weights(inputs["blend"], name), fold, scores))
         for name in TYPES
     ]
     return _write(tops, path)
@@ -59,17 +60,13 @@ def write_predictions(inputs: Inputs, shard: int, settings: Settings, path: Path
 def _final(
     weights: dict[int, NDArray[np.float64]],
     fold: NDArray[np.int64],
-    frame: pl.DataFrame,
     scores: Scores,
 ) -> NDArray[np.float32]:
-    """Score of each row by the weights of its fold."""
-    with_list = {LIST: list_score(frame), **scores}
-    final = np.zeros(frame.height, np.float32)
+    """Final score of each row by the weights of its fold."""
+    final = np.zeros(len(fold), np.float32)
     for number in np.unique(fold):
         rows = fold == number
-        final[rows] = mixed(
-            weights[number], {name: score[rows] for name, score in with_list.items()}
-        )
+        final[rows] = mixed(weights[number], {name: score[rows] for name, score in scores.items()})
     return final
 
 
@@ -100,11 +97,14 @@ def _same_shards_as_features(inputs: Inputs, _settings: Settings) -> int:
 
 
 FOLD_PREDICTIONS_STAGE = Stage(
-    write=write_fold_predictions, version="2", shards=_same_shards_as_features, settings=("seed",)
+    write=write_fold_predictions,
+    version=f"2 {LIST_VERSION}",
+    shards=_same_shards_as_features,
+    settings=("seed",),
 )
 PREDICTIONS_STAGE = Stage(
     write=write_predictions,
-    version="2",
+    version=f"2 {LIST_VERSION}",
     shards=_same_shards_as_features,
     settings=("seed", "device"),
 )

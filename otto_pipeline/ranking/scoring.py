@@ -30,6 +30,8 @@ LIST_SCORE = "pre_score"
 """The column of candidates by which the list that needs no labels is ordered."""
 LIST_OFFSET = 8
 """The list's score is 1 / (this + place) before it is standardised (RANKING.md, 6)."""
+LIST_VERSION = f"{LIST_SCORE} {LIST_OFFSET}"
+"""Part of the version of every stage that reads the list's score."""
 
 Scores = Mapping[str, NDArray[np.float32]]
 """Score of each candidate by target."""
