@@ -1,7 +1,7 @@
 """Measure stages, or run one of the other benchmarks.
 
 python -m bench --scale pct10 log validation/events
-python -m bench covisitation | matrices FOLDER
+python -m bench covisitation | matrices FOLDER | rankers FOLDER
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 """
 
@@ -15,6 +15,7 @@ from bench import (
     generate,
     harness,
     matrices,
+    rankers,
     real_logs,
     reopen,
 )
@@ -30,6 +31,7 @@ OTHERS = {
     "real_logs": real_logs.main,
     "covisitation": covisitation.main,
     "matrices": matrices.main,
+    "rankers": rankers.main,
     "peers": compare.main,
 }
 
