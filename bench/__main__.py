@@ -2,6 +2,7 @@
 
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
+python -m bench rankers FOLDER
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
 """
@@ -19,6 +20,7 @@ from bench import (
     generate,
     harness,
     matrices,
+    rankers,
     real_logs,
     reopen,
 )
@@ -37,6 +39,7 @@ OTHERS = {
     "matrices": matrices.main,
     "embeddings": embeddings.main,
     "features": features.main,
+    "rankers": rankers.main,
     "peers": compare.main,
 }
 

@@ -46,15 +46,19 @@ def count_hits(labels: pl.DataFrame, hits: pl.DataFrame, k: int = TOP_K) -> pl.D
 
     Both counts go up to k.
     """
+    counts = count_labels(hits, k).rename({"labels": "hits"})
+    return (
+        count_labels(labels, k)
+        .join(counts, on=["session", "type"], how="left", maintain_order="left")
+        .select("session", "type", pl.col("hits").fill_null(0), "labels")
+    )
+
+
+def count_labels(labels: pl.DataFrame, k: int = TOP_K) -> pl.DataFrame:
+    """Rows (session, type, labels), in this order; the count goes up to k."""
     keys = ["session", "type"]
     count = pl.len().clip(upper_bound=k).cast(pl.Int64)
-    return (
-        labels.group_by(keys)
-        .agg(labels=count)
-        .join(hits.group_by(keys).agg(hits=count), on=keys, how="left")
-        .select(*keys, pl.col("hits").fill_null(0), "labels")
-        .sort(keys)
-    )
+    return labels.group_by(keys).agg(labels=count).sort(keys)
 
 
 def recalls(by_session: pl.DataFrame) -> Recalls:

@@ -260,13 +260,46 @@ RANKER = Table(
     ),
     unique=("fold",),
 )
+FOLD_SCORES = Table(
+    "One candidate and its out-of-fold score for one target.",
+    (
+        SESSION,
+        AID,
+        Column(
+            "score",
+            pl.Float32,
+            "Score of the ranker that has not seen the session, or where there is none of the "
+            "list; standardised in the session.",
+        ),
+    ),
+    unique=("session", "aid"),
+    order="session",
+)
+BLEND = Table(
+    "How one target's final score is mixed in the sessions of one fold.",
+    (
+        TARGET,
+        Column("fold", pl.Int64, "Fold whose sessions it is for; -1: the submission's.", ge=-1),
+        Column("list", pl.Float64, "Weight of the list that needs no labels.", ge=0, le=1),
+        *(
+            Column(name, pl.Float64, f"Weight of the score by the ranker of {name}.", ge=0, le=1)
+            for name in TYPES
+        ),
+        Column("recall_list", pl.Float64, "Recall@20 of the list there.", True, 0, 1),
+        Column("recall_ranker", pl.Float64, "Of the target's ranker, out-of-fold.", True, 0, 1),
+        Column(
+            "recall_blend", pl.Float64, "Of the blend, chosen without those sessions.", True, 0, 1
+        ),
+    ),
+    unique=("type", "fold"),
+)
 PREDICTIONS = Table(
     "One of the up to 20 items predicted for a session and target.",
     (
         SESSION,
         TARGET,
         AID,
-        Column("score", pl.Float32, "Score of the ranker, or of the list that needs no labels."),
+        Column("score", pl.Float32, "Blend of the rankers' scores and the list's."),
         Column("rank", pl.UInt8, "Place in the prediction, 1 is best.", ge=1, le=TOP_K),
     ),
     unique=("session", "type", "rank"),
@@ -297,7 +330,9 @@ REPORT = Table(
     (
         Column("type", pl.String, "clicks, carts, orders or total."),
         Column("recall", pl.Float64, "Recall@20; null: no labels.", nullable=True, ge=0, le=1),
-        Column("ordered_by", pl.Enum(["ranker", "list"]), "What orders it.", nullable=True),
+        Column(
+            "ordered_by", pl.Enum(["ranker", "blend", "list"]), "What orders it.", nullable=True
+        ),
     ),
     unique=("type",),
 )

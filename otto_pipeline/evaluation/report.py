@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from otto_pipeline.evaluation.plots import recall_plot
 from otto_pipeline.evaluation.recall import (
@@ -15,7 +17,8 @@ from otto_pipeline.evaluation.recall import (
     PIPELINE,
     in_source,
 )
-from otto_pipeline.folds import MIN_POSITIVE_SESSIONS
+from otto_pipeline.folds import ALL_SESSIONS, MIN_POSITIVE_SESSIONS
+from otto_pipeline.ranking.blend import SCORED, blend_weights, ordered_by
 from otto_pipeline.ranking.training_rows import positive_sessions
 from otto_pipeline.retrieval.sources import SOURCES
 from otto_pipeline.schemas import REPORT, TYPES
@@ -84,9 +87,12 @@ def _ranker_notes(name: str, inputs: Inputs, settings: Settings) -> list[str]:
             f"{name}: sessions with a label among their candidates: {positive}, fewer than "
             f"{MIN_POSITIVE_SESSIONS}, so it is ordered by the list that needs no labels"
         ]
+    found = []
     if folds < settings.folds:
-        return [f"{name}: {folds} folds instead of {settings.folds}, for {positive} sessions"]
-    return []
+        found.append(f"{name}: {folds} folds instead of {settings.folds}, for {positive} sessions")
+    if ordered_by(_weights(inputs, name)) == "list":
+        found.append(f"{name}: the ranker does not win out-of-fold, so the list orders it")
+    return found
 
 
 def _ranker(inputs: Inputs, name: str, settings: Settings) -> dict[str, Any]:
@@ -95,9 +101,15 @@ def _ranker(inputs: Inputs, name: str, settings: Settings) -> dict[str, Any]:
         "folds": len(rankers.files),
         "trees": [rankers.figures(fold)["trees"] for fold in range(len(rankers.files))],
         "positive_sessions": positive_sessions(inputs["training_rows"], name),
-        "ordered_by": "ranker" if rankers.files else "list",
+        "ordered_by": ordered_by(_weights(inputs, name)),
+        "weights": dict(zip(SCORED, _weights(inputs, name).tolist(), strict=True)),
         "device": settings.device,
     }
+
+
+def _weights(inputs: Inputs, name: str) -> NDArray[np.float64]:
+    """The weights that order the submission."""
+    return blend_weights(inputs["blend"], name)[ALL_SESSIONS]
 
 
 def _of(table: pl.DataFrame, system: str) -> dict[str, float | None]:

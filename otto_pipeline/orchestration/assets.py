@@ -16,6 +16,7 @@ from otto_pipeline.orchestration.validation import (
     RANKER_ARTIFACTS,
     SPLIT_ARTIFACTS,
 )
+from otto_pipeline.ranking.prediction import FOLD_PREDICTIONS_STAGE, PREDICTIONS_STAGE
 from otto_pipeline.settings import Settings
 
 VALIDATION_LANE = lane(
@@ -23,13 +24,15 @@ VALIDATION_LANE = lane(
     events="validation/events",
     labels="validation/labels",
     pre_rankers="validation/fold_pre_rankers",
-    rankers="validation/fold_rankers",
+    predict=FOLD_PREDICTIONS_STAGE,
+    by="validation/fold_scores",
 )
 SUBMISSION_LANE = lane(
     "submission",
     events="log/events",
     pre_rankers="validation/pre_ranker",
-    rankers="validation/rankers",
+    predict=PREDICTIONS_STAGE,
+    by="validation/rankers",
 )
 
 

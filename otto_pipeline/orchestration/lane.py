@@ -7,7 +7,6 @@ them but what they are given.
 from otto_pipeline.events import event_log
 from otto_pipeline.features import table
 from otto_pipeline.orchestration.artifact import Artifact, Batch, parquet_pieces
-from otto_pipeline.ranking.prediction import PREDICTIONS_STAGE
 from otto_pipeline.retrieval import neighbours, session_knn, sources
 from otto_pipeline.retrieval.candidates import CANDIDATES_STAGE
 from otto_pipeline.retrieval.covisitation import covisitation_stage, write_matrices
@@ -25,6 +24,7 @@ from otto_pipeline.schemas import (
     TYPES,
     embedding_table,
 )
+from otto_pipeline.store.stage import Stage
 
 KERNEL = frozenset({"numba", "parquet"})
 
@@ -49,13 +49,19 @@ def behind_sources(name: str) -> dict[str, str]:
 
 
 def lane(
-    name: str, *, events: str, pre_rankers: str, rankers: str, labels: str | None = None
+    name: str,
+    *,
+    events: str,
+    pre_rankers: str,
+    predict: Stage,
+    by: str,
+    labels: str | None = None,
 ) -> list[Artifact]:
     """The artifacts `name/…`.
 
     `events` is the path of the events that the lane sees, `name/sessions` its sessions;
-    `pre_rankers` that of what orders the union of its sources; `rankers` is the path under which
-    its rankers lie, by target; `labels` that of its labels, if known.
+    `pre_rankers` that of what orders the union of its sources; `predict` makes its predictions of
+    what lies under `by`, by target; `labels` is the path of its labels, if known.
     """
     group = name
     features = table.VALIDATION_FEATURES if labels else table.SUBMISSION_FEATURES
@@ -161,14 +167,15 @@ def lane(
         ),
         Artifact(
             f"{name}/predictions",
-            PREDICTIONS_STAGE,
+            predict,
             PREDICTIONS,
             group,
             "The 20 items that each query session will most likely click, cart and order.",
             {
                 **sessions,
                 "features": f"{name}/features",
-                **{target: f"{rankers}/{target}" for target in TYPES},
+                "blend": "validation/blend",
+                **{target: f"{by}/{target}" for target in TYPES},
             },
             kinds=frozenset({"xgboost", "parquet"}),
         ),

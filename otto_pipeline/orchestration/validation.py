@@ -1,8 +1,11 @@
 """The assets of the validation lane beside the lane itself: split, rankers, scores, report."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
+import polars as pl
+from tabulate import tabulate
 
 from otto_pipeline.evaluation import report
 from otto_pipeline.evaluation.found_labels import FOUND_LABELS, FOUND_LABELS_STAGE
@@ -16,15 +19,21 @@ from otto_pipeline.evaluation.source_report import (
 )
 from otto_pipeline.evaluation.summary import score_table
 from otto_pipeline.events import split
+from otto_pipeline.folds import ALL_SESSIONS
 from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.lane import KERNEL, behind_sources, source_inputs
 from otto_pipeline.ranking import ranker
+from otto_pipeline.ranking.blend import BLEND_STAGE
+from otto_pipeline.ranking.fold_scores import fold_scores_stage
+from otto_pipeline.ranking.scoring import STACKED
 from otto_pipeline.ranking.training_rows import TRAINING_ROWS_STAGE
 from otto_pipeline.retrieval import pre_ranker
 from otto_pipeline.retrieval.sources import UNION_SAMPLE
 from otto_pipeline.retrieval.union_sample import UNION_SAMPLE_STAGE
 from otto_pipeline.schemas import (
+    BLEND,
     EVENTS,
+    FOLD_SCORES,
     KNOWN_ITEMS,
     LABELS,
     LANE_SESSIONS,
@@ -41,6 +50,8 @@ LOG = {"parsed": "log/parsed", "events": "log/events"}
 LOG_SESSIONS = {"sessions": "log/sessions"}
 KNOWN = {"known_items": "validation/known_items", "items": "log/items"}
 TRAINING = {"training_rows": "validation/training_rows"}
+FEATURES = {"features": "validation/features"}
+VALIDATION_SESSIONS = {"sessions": "validation/sessions"}
 MODEL = frozenset({"xgboost"})
 
 SPLIT_ARTIFACTS = (
@@ -114,6 +125,61 @@ PRE_RANKER_ARTIFACTS = (
     ),
 )
 
+
+def _fold_scores(targets: Iterable[str]) -> dict[str, str]:
+    return {name: f"validation/fold_scores/{name}" for name in targets}
+
+
+def _rankers(name: str) -> tuple[Artifact, ...]:
+    """What is learnt for a target: rankers by fold, their scores, the ranker of all sessions."""
+    inputs = {**TRAINING, **FEATURES, **_fold_scores(STACKED[name])}
+    fold_rankers = f"validation/fold_rankers/{name}"
+    return (
+        Artifact(
+            fold_rankers,
+            ranker.fold_rankers_stage(name),
+            RANKER,
+            "ranking",
+            f"Rankers of {name}, each of which has not seen the sessions of one fold: for "
+            "out-of-fold scores.",
+            inputs,
+            kinds=MODEL,
+            frames=ranker.frames,
+        ),
+        Artifact(
+            f"validation/fold_scores/{name}",
+            fold_scores_stage(name),
+            FOLD_SCORES,
+            "ranking",
+            f"What the rankers of {name} say of each candidate of the sessions that they have "
+            "not seen.",
+            {
+                **FEATURES,
+                **VALIDATION_SESSIONS,
+                "rankers": fold_rankers,
+                **_fold_scores(STACKED[name]),
+            },
+            kinds=MODEL | {"parquet"},
+        ),
+        Artifact(
+            f"validation/rankers/{name}",
+            ranker.ranker_stage(name),
+            RANKER,
+            "ranking",
+            f"The ranker of {name} that has learnt from all sessions: for the submission.",
+            {**inputs, "fold_rankers": fold_rankers},
+            kinds=MODEL,
+            frames=ranker.frames,
+        ),
+    )
+
+
+def _blend_metadata(dataset: Dataset) -> dict[str, Any]:
+    table = dataset.read().filter(pl.col("fold") == ALL_SESSIONS).drop("fold")
+    shown = tabulate(table.rows(), table.columns, "github", floatfmt=".4f", missingval="–")
+    return {"blend": dg.MetadataValue.md(shown)}
+
+
 RANKER_ARTIFACTS = (
     Artifact(
         "validation/training_rows",
@@ -127,36 +193,21 @@ RANKER_ARTIFACTS = (
             "sessions": "validation/sessions",
         },
     ),
-    *(
-        Artifact(
-            f"validation/fold_rankers/{name}",
-            ranker.fold_rankers_stage(name),
-            RANKER,
-            "ranking",
-            f"Rankers of {name}, each of which has not seen the sessions of one fold: for "
-            "out-of-fold scores.",
-            {**TRAINING, "features": "validation/features"},
-            kinds=MODEL,
-            frames=ranker.frames,
-        )
-        for name in TYPES
-    ),
-    *(
-        Artifact(
-            f"validation/rankers/{name}",
-            ranker.ranker_stage(name),
-            RANKER,
-            "ranking",
-            f"The ranker of {name} that has learnt from all sessions: for the submission.",
-            {
-                **TRAINING,
-                "features": "validation/features",
-                "fold_rankers": f"validation/fold_rankers/{name}",
-            },
-            kinds=MODEL,
-            frames=ranker.frames,
-        )
-        for name in TYPES
+    *(artifact for name in TYPES for artifact in _rankers(name)),
+    Artifact(
+        "validation/blend",
+        BLEND_STAGE,
+        BLEND,
+        "ranking",
+        "How the final score of each target is mixed of the list that needs no labels and of the "
+        "rankers, chosen out-of-fold.",
+        {
+            **FEATURES,
+            **VALIDATION_SESSIONS,
+            "labels": "validation/labels",
+            **_fold_scores(TYPES),
+        },
+        metadata=_blend_metadata,
     ),
 )
 
@@ -258,6 +309,7 @@ EVALUATION_ARTIFACTS = (
             "sessions": "validation/sessions",
             "eligibility": "log/eligibility",
             **TRAINING,
+            "blend": "validation/blend",
             **{name: f"validation/fold_rankers/{name}" for name in TYPES},
         },
         kinds=frozenset({"json"}),

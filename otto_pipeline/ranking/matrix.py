@@ -1,6 +1,10 @@
-"""Training rows, features → the dense arrays that a ranker is fitted on."""
+"""Training rows, features, out-of-fold scores → the matrix that a ranker is fitted on.
 
-from dataclasses import dataclass
+Features stay in their own small types until XGBoost takes them, batch by batch, so that the dense
+float32 matrix (four times the size) never exists whole.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -8,87 +12,90 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
-from otto_pipeline.features.table import FEATURE_NAMES
+from otto_pipeline.ranking.fold_scores import read_scores
+from otto_pipeline.ranking.scoring import STACKED, ranker_features, with_stacked
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.store.stage import Inputs
+
+BATCH_ROWS = 500_000
+"""Rows that XGBoost takes at once. Batches end with a session and do not follow the shards, since
+the cuts between bins depend on them."""
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Rows of one target, whole sessions one after the other.
-
-    `features` float32 [rows, features], `label` uint8 [rows], `session` int32 [rows], `draws`
-    uint64 [rows]: the hash of the row's session.
-    """
-
-    features: NDArray[np.float32]
-    label: NDArray[np.uint8]
-    session: NDArray[np.int32]
-    hash: NDArray[np.uint64]
-
-    def where(self, rows: NDArray[np.bool_]) -> "TrainingData":
-        """The rows of a mask."""
-        return TrainingData(
-            self.features[rows], self.label[rows], self.session[rows], self.hash[rows]
-        )
-
-    @property
-    def positive_sessions(self) -> int:
-        """Sessions with a label."""
-        return len(np.unique(self.session[self.label == 1]))
-
-    def draws(self, seed: int, purpose: str) -> NDArray[np.uint64]:
-        """A draw for each row, the same for all rows of a session."""
-        return draw(pl.Series("hash", self.hash), seed, purpose).to_numpy()
-
-
-def read_training_data(
-    features: Dataset, rows: Dataset, name: str, settings: Settings
-) -> TrainingData:
-    """The training rows of a target with their features, at most `training_rows` (a sample of
-    sessions where there are more).
+def chosen_rows(rows: Dataset, name: str, settings: Settings) -> pl.DataFrame:
+    """Training rows of a target (session, aid, hash, label), at most `training_rows` of them: a
+    sample of sessions where there are more.
     """
     share = min(1.0, settings.training_rows / max(rows.total(f"rows_{name}"), 1))
-    chosen = _chosen_rows(rows, name, share, settings.seed)
-    parts = [_read_shard(features, shard, chosen) for shard in range(len(features.files))]
-    frame = pl.concat(parts)
-    return TrainingData(
-        features=frame.select(pl.col(FEATURE_NAMES).cast(pl.Float32)).to_numpy(order="c"),
-        label=frame["label"].to_numpy(),
-        session=frame["session"].to_numpy(),
-        hash=frame["hash"].to_numpy(),
-    )
-
-
-def _chosen_rows(rows: Dataset, name: str, share: float, seed: int) -> pl.DataFrame:
     frame = (
         rows.scan()
         .filter(pl.col(f"in_{name}"))
         .select("session", "aid", "hash", label=f"label_{name}")
         .collect()
     )
-    limit = int(share * 1_000_000)
-    return frame.filter(draw(frame["hash"], seed, "training sessions") % 1_000_000 < limit)
+    return frame.filter(draws_below(frame, settings.seed, "training sessions", share))
 
 
-def _read_shard(features: Dataset, shard: int, chosen: pl.DataFrame) -> pl.DataFrame:
-    return (
-        pl.scan_parquet(features.files[shard])
-        .select("session", "aid", *FEATURE_NAMES)
-        .join(chosen.lazy(), on=["session", "aid"], how="inner", maintain_order="left")
-        .collect()
+def draws_below(frame: pl.DataFrame, seed: int, purpose: str, share: float) -> pl.Series:
+    """Whether a row's session is in a share of all that is drawn for a purpose."""
+    return draw(frame["hash"], seed, purpose) % 1_000_000 < int(share * 1_000_000)
+
+
+def read_training_data(inputs: Inputs, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
+    """The chosen rows, with all their columns, and `ranker_features` of them in their own types.
+
+    Whole sessions, one after the other.
+    """
+    shards = range(len(inputs["features"].files))
+    return pl.concat([_read_shard(inputs, name, shard, chosen) for shard in shards])
+
+
+def _read_shard(inputs: Inputs, name: str, shard: int, chosen: pl.DataFrame) -> pl.DataFrame:
+    frame = inputs["features"].read_shard(shard)
+    stacked = with_stacked(frame, name, read_scores(inputs, shard, STACKED[name]))
+    return stacked.select("session", "aid", *ranker_features(name)).join(
+        chosen, on=["session", "aid"], how="inner", maintain_order="left"
     )
 
 
 def quantile_matrix(
-    data: TrainingData, threads: int, ref: xgb.QuantileDMatrix | None = None
+    data: pl.DataFrame, name: str, threads: int, ref: xgb.QuantileDMatrix | None = None
 ) -> xgb.QuantileDMatrix:
-    """XGBoost's compact form of the rows, grouped by session."""
-    return xgb.QuantileDMatrix(
-        data.features,
-        label=data.label,
-        qid=data.session,
-        feature_names=FEATURE_NAMES,
-        nthread=threads,
-        ref=ref,
-    )
+    """XGBoost's compact form of training data, grouped by session: about a byte a value."""
+    return xgb.QuantileDMatrix(_Batches(data, ranker_features(name)), nthread=threads, ref=ref)
+
+
+class _Batches(xgb.DataIter):
+    """Training data in batches of whole sessions."""
+
+    def __init__(self, data: pl.DataFrame, names: list[str]) -> None:
+        self._data, self._names = data, names
+        self._bounds = _batch_bounds(data["session"].to_numpy())
+        self._batch = 0
+        super().__init__()
+
+    def reset(self) -> None:
+        """Begin again with the first batch."""
+        self._batch = 0
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        """Hand over one batch; False where there is none left."""
+        if self._batch + 1 >= len(self._bounds):
+            return False
+        first, last = self._bounds[self._batch], self._bounds[self._batch + 1]
+        rows = self._data[first:last]
+        input_data(
+            data=rows.select(pl.col(self._names).cast(pl.Float32)).to_numpy(order="c"),
+            label=rows["label"].to_numpy(),
+            qid=rows["session"].to_numpy(),
+            feature_names=self._names,
+        )
+        self._batch += 1
+        return True
+
+
+def _batch_bounds(session: NDArray[np.int32]) -> list[int]:
+    """First rows of batches, and the end; each begins with a session."""
+    wanted = np.arange(0, len(session), BATCH_ROWS)
+    return [*np.unique(np.searchsorted(session, session[wanted])).tolist(), len(session)]

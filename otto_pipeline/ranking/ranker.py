@@ -1,50 +1,39 @@
 """Training rows, features → rankers: one per fold for out-of-fold scores, one on all sessions.
 
-A ranker is an XGBoost model (`rank:ndcg`) for one target, written as UBJSON with the names of its
-features; what else there is to know of it is in its attributes. A target with too few labels has
-no ranker: it keeps the list that needs no labels.
+A ranker is an XGBoost model for one target, written as UBJSON with the names of its features; what
+else there is to know of it is in its attributes. A target with too few labels has no ranker: it
+keeps the list that needs no labels.
 """
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 import xgboost as xgb
 
-from otto_pipeline.features.table import FEATURE_NAMES
-from otto_pipeline.folds import row_folds, usable_folds
-from otto_pipeline.ranking.matrix import TrainingData, quantile_matrix, read_training_data
+from otto_pipeline.events.hashing import draw
+from otto_pipeline.folds import ALL_SESSIONS, row_folds, usable_folds
+from otto_pipeline.ranking.matrix import (
+    BATCH_ROWS,
+    chosen_rows,
+    draws_below,
+    quantile_matrix,
+    read_training_data,
+)
+from otto_pipeline.ranking.recipe import (
+    RECIPES,
+    STOPPING_ROUNDS,
+    STOPPING_SHARE,
+    Recipe,
+    recipe_for,
+)
+from otto_pipeline.ranking.scoring import ranker_features
 from otto_pipeline.ranking.training_rows import positive_sessions
 from otto_pipeline.schemas import RANKER
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
-PARAMETERS: dict[str, Any] = {
-    "objective": "rank:ndcg",
-    "eval_metric": "ndcg@20",
-    "tree_method": "hist",
-    "max_depth": 5,
-    "eta": 0.1,
-    "subsample": 0.8,
-    "colsample_bytree": 0.5,
-    "min_child_weight": 10,
-    "lambda": 10,
-    "lambdarank_pair_method": "topk",
-    "lambdarank_num_pair_per_sample": 20,
-}
-STOPPING_SHARE = 0.15
-"""Share of the training sessions that decide when to stop, and are not learnt from."""
-STOPPING_ROUNDS = 30
-MIN_STOPPING_SESSIONS = 10
-"""With fewer sessions to decide by, training ends after `FEW_LABELS_ROUNDS`."""
-FEW_LABELS_ROUNDS = 60
-ALL_SESSIONS = -1
-"""The fold of a ranker that has seen every session."""
-
-VERSION = f"1 {PARAMETERS} {STOPPING_SHARE} {STOPPING_ROUNDS} {FEW_LABELS_ROUNDS}"
 _SETTINGS = ("seed", "folds", "boosting_rounds", "training_rows", "device")
 
 
@@ -52,7 +41,7 @@ def fold_rankers_stage(name: str) -> Stage:
     """Rankers of a target, one shard per fold: each has not seen the sessions of its fold."""
     return Stage(
         write=partial(write_fold_ranker, name),
-        version=VERSION,
+        version=_version(name),
         shards=partial(folds_of, name),
         settings=_SETTINGS,
         file="fold-{shard}.ubj",
@@ -63,11 +52,16 @@ def ranker_stage(name: str) -> Stage:
     """The ranker of a target that is fitted on all sessions."""
     return Stage(
         write=partial(write_ranker, name),
-        version=VERSION,
+        version=_version(name),
         shards=_one_if_learnt,
         settings=_SETTINGS,
         file="ranker.ubj",
     )
+
+
+def _version(name: str) -> str:
+    features = " ".join(ranker_features(name))
+    return f"2 {RECIPES} {STOPPING_SHARE} {STOPPING_ROUNDS} {BATCH_ROWS} {features}"
 
 
 def folds_of(name: str, inputs: Inputs, settings: Settings) -> int:
@@ -82,47 +76,60 @@ def _one_if_learnt(inputs: Inputs, _settings: Settings) -> int:
 def write_fold_ranker(
     name: str, inputs: Inputs, shard: int, settings: Settings, path: Path
 ) -> Figures:
-    """Fit on the sessions outside the fold; a part of those decides when to stop."""
-    data = read_training_data(inputs["features"], inputs["training_rows"], name, settings)
-    folds = folds_of(name, inputs, settings)
-    data = data.where(row_folds(data.draws(settings.seed, "folds"), folds) != shard)
-    limit = np.uint64(int(STOPPING_SHARE * 1_000_000))
-    stops = data.draws(settings.seed, "early stopping") % np.uint64(1_000_000) < limit
-    if data.where(stops).positive_sessions < MIN_STOPPING_SESSIONS:
-        booster = _fit(data, min(FEW_LABELS_ROUNDS, settings.boosting_rounds), settings)
-        return _save(booster, path, type=name, fold=shard, rows=len(data.label))
-    booster = _fit_until_best(data.where(~stops), data.where(stops), settings)
-    return _save(booster, path, type=name, fold=shard, rows=int((~stops).sum()))
+    """Fit on the sessions outside the fold."""
+    rows = chosen_rows(inputs["training_rows"], name, settings)
+    draws = draw(rows["hash"], settings.seed, "folds").to_numpy()
+    others = rows.filter(row_folds(draws, folds_of(name, inputs, settings)) != shard)
+    data = read_training_data(inputs, name, others)
+    recipe = _recipe(name, inputs)
+    if recipe.rounds:
+        rounds = min(recipe.rounds, settings.boosting_rounds)
+        booster = _fit(data, name, recipe, rounds, settings)
+        return _save(booster, path, type=name, fold=shard, rows=data.height)
+    stops = draws_below(data, settings.seed, "early stopping", STOPPING_SHARE)
+    learnt, stopping = data.filter(~stops), data.filter(stops)
+    booster = _fit_until_best(learnt, stopping, name, recipe, settings)
+    return _save(booster, path, type=name, fold=shard, rows=learnt.height)
 
 
 def write_ranker(name: str, inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """Fit on all sessions, as many rounds as the fold rankers took on average."""
-    data = read_training_data(inputs["features"], inputs["training_rows"], name, settings)
+    data = read_training_data(inputs, name, chosen_rows(inputs["training_rows"], name, settings))
     folds = inputs["fold_rankers"]
     rounds = round(folds.total("trees") / len(folds.files))
-    booster = _fit(data, rounds, settings)
-    return _save(booster, path, type=name, fold=ALL_SESSIONS, rows=len(data.label))
+    booster = _fit(data, name, _recipe(name, inputs), rounds, settings)
+    return _save(booster, path, type=name, fold=ALL_SESSIONS, rows=data.height)
 
 
-def _fit_until_best(data: TrainingData, stopping: TrainingData, settings: Settings) -> xgb.Booster:
-    train = quantile_matrix(data, settings.threads)
+def _recipe(name: str, inputs: Inputs) -> Recipe:
+    return recipe_for(positive_sessions(inputs["training_rows"], name))
+
+
+def _fit_until_best(
+    data: pl.DataFrame, stopping: pl.DataFrame, name: str, recipe: Recipe, settings: Settings
+) -> xgb.Booster:
+    train = quantile_matrix(data, name, settings.threads)
     booster = xgb.train(
-        _parameters(settings),
+        _parameters(recipe, settings),
         train,
         settings.boosting_rounds,
-        evals=[(quantile_matrix(stopping, settings.threads, ref=train), "stopping")],
+        evals=[(quantile_matrix(stopping, name, settings.threads, ref=train), "stopping")],
         early_stopping_rounds=STOPPING_ROUNDS,
         verbose_eval=False,
     )
     return booster[: booster.best_iteration + 1]
 
 
-def _fit(data: TrainingData, rounds: int, settings: Settings) -> xgb.Booster:
-    return xgb.train(_parameters(settings), quantile_matrix(data, settings.threads), rounds)
+def _fit(
+    data: pl.DataFrame, name: str, recipe: Recipe, rounds: int, settings: Settings
+) -> xgb.Booster:
+    matrix = quantile_matrix(data, name, settings.threads)
+    return xgb.train(_parameters(recipe, settings), matrix, rounds)
 
 
-def _parameters(settings: Settings) -> dict[str, Any]:
-    return PARAMETERS | {
+def _parameters(recipe: Recipe, settings: Settings) -> dict[str, object]:
+    return {
+        **recipe.parameters,
         "seed": settings.seed,
         "nthread": settings.threads,
         "device": settings.device,
@@ -130,17 +137,11 @@ def _parameters(settings: Settings) -> dict[str, Any]:
 
 
 def _save(booster: xgb.Booster, path: Path, **facts: str | int) -> Figures:
-    figures = {**facts, "trees": booster.num_boosted_rounds(), "features": len(FEATURE_NAMES)}
+    trees, features = booster.num_boosted_rounds(), booster.num_features()
+    figures = {**facts, "trees": trees, "features": features}
     booster.set_attr(**{key: str(value) for key, value in figures.items()})
     path.write_bytes(booster.save_raw("ubj"))
     return figures
-
-
-def load_ranker(path: Path, settings: Settings) -> xgb.Booster:
-    """A ranker from its file."""
-    booster = xgb.Booster({"nthread": settings.threads, "device": settings.device})
-    booster.load_model(bytearray(path.read_bytes()))
-    return booster
 
 
 def frames(dataset: Dataset) -> list[pl.LazyFrame]:

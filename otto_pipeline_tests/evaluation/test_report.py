@@ -84,6 +84,17 @@ def test_no_list_beats_the_candidates_that_it_is_chosen_from(made: dict[str, Dat
     assert all(pipeline[name] <= ceiling[name] for name in (*TYPES, "total"))
 
 
+def test_report_says_what_orders_each_target_and_by_which_weights(
+    made: dict[str, Dataset],
+) -> None:
+    report = read_report(made["validation/report"])
+    table = made["validation/blend"].read().filter(pl.col("fold") == -1)
+    for name, *weights in table.select("type", "list", *TYPES).iter_rows():
+        ranker = report["rankers"][name]
+        assert list(ranker["weights"].values()) == weights
+        assert ranker["ordered_by"] == {0: "ranker", 1: "list"}.get(weights[0], "blend")
+
+
 def test_log_without_orders_scores_them_null_and_says_so(tmp_path: Path) -> None:
     sessions = [
         [(s % 5, s * DAY // 4, "clicks"), (s % 3, s * DAY // 4 + 9, "carts")] for s in range(80)

@@ -1,0 +1,49 @@
+"""Features, fold rankers → out-of-fold scores: of every candidate, for one target.
+
+They are features of the rankers of later targets, and what the blend and the validation lane's
+predictions are made from.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from otto_pipeline.ranking.scoring import LIST_VERSION, STACKED, Scores, target_score
+from otto_pipeline.settings import Settings
+from otto_pipeline.store.dataset import Figures
+from otto_pipeline.store.stage import Inputs, Stage
+
+
+def fold_scores_stage(name: str) -> Stage:
+    """Out-of-fold scores of a target."""
+    return Stage(
+        write=partial(write_fold_scores, name),
+        version=f"1 {LIST_VERSION}",
+        shards=_same_shards_as_features,
+        settings=("seed", "device"),
+    )
+
+
+def write_fold_scores(
+    name: str, inputs: Inputs, shard: int, settings: Settings, path: Path
+) -> Figures:
+    """Scores of one shard of features, in its rows' order."""
+    frame = inputs["features"].read_shard(shard)
+    lower = read_scores(inputs, shard, STACKED[name])
+    rankers = inputs["rankers"]
+    score = target_score(name, frame, lower, rankers, inputs["sessions"], settings)
+    frame.select("session", "aid", score=pl.Series(score, dtype=pl.Float32)).write_parquet(path)
+    return {"folds": len(rankers.files)}
+
+
+def read_scores(inputs: Inputs, shard: int, names: tuple[str, ...]) -> Scores:
+    """Scores of one shard by target; the inputs hold them under the targets' names."""
+    return {
+        name: pl.read_parquet(inputs[name].files[shard], columns=["score"])["score"].to_numpy()
+        for name in names
+    }
+
+
+def _same_shards_as_features(inputs: Inputs, _settings: Settings) -> int:
+    return len(inputs["features"].files)
