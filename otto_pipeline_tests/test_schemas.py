@@ -43,7 +43,10 @@ VALID = {
         PREDICTIONS,
         of(PREDICTIONS, (0, "clicks", 3, -1.5, 1), (0, "clicks", 4, -2.0, 20)),
     ),
-    "candidates": (CANDIDATES, of(CANDIDATES, (0, 3, 1, 0.5, 1.0, 1.0), (0, 4, None, None, 0.5, 0.4))),
+    "candidates": (
+        CANDIDATES,
+        of(CANDIDATES, (0, 3, 1, 0.5, 1.0, 1.0), (0, 4, None, None, 0.5, 0.4)),
+    ),
     "parsed": (
         PARSED,
         of(PARSED, (0, 1, 2, 3, "carts", None), (1, None, None, None, None, "is not JSON")),

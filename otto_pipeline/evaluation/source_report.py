@@ -116,7 +116,7 @@ def cost(inputs: Inputs, source: str) -> dict[str, float] | None:
     behind: list[Receipt] = [
         receipt
         for receipt in inputs["neighbours"].manifest.shards
-        if receipt.figures["matrix"] == source
+        if receipt.figures["source"] == source
     ]
     if source in inputs:
         behind += inputs[source].manifest.shards

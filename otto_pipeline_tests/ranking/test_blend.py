@@ -77,7 +77,8 @@ def test_list_and_ranker_recalls_are_their_own_orders(made: dict[str, Dataset]) 
     row = table.filter((pl.col("type") == "clicks") & (pl.col("fold") == ALL_SESSIONS))
     scores = made["validation/fold_scores/clicks"].read()
     by_score = scores.sort(["session", "score", "aid"], descending=[False, True, False])
-    by_list = made["validation/candidates"].read("session", "aid")
+    candidates = made["validation/candidates"].read("session", "aid", "list_score")
+    by_list = candidates.sort(["session", "list_score", "aid"], descending=[False, True, False])
     for column, order in (("recall_ranker", by_score), ("recall_list", by_list)):
         top = order.group_by("session", maintain_order=True).head(20)
         hit = labels.join(top, on=["session", "aid"], how="semi").height

@@ -99,4 +99,5 @@ def test_target_without_rankers_is_ordered_by_the_list(
     ordered = frame.with_columns(score=pl.Series(score)).sort(
         ["session", "score", "aid"], descending=[False, True, False]
     )
-    assert ordered.select("session", "aid").equals(frame.select("session", "aid"))
+    by_list = frame.sort(["session", "list_score", "aid"], descending=[False, True, False])
+    assert ordered.select("session", "aid").equals(by_list.select("session", "aid"))
