@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from otto_pipeline.ranking.scoring import LIST_VERSION, STACKED, Scores, target_score
+from otto_pipeline.ranking.margins import target_score
+from otto_pipeline.ranking.scoring import LIST_VERSION, STACKED, Scores
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Figures
 from otto_pipeline.store.stage import Inputs, Stage

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from otto_pipeline.folds import ALL_SESSIONS, row_folds
 from otto_pipeline.ranking.blend import LIST, blend_weights, mixed
 from otto_pipeline.ranking.fold_scores import read_scores
+from otto_pipeline.ranking.margins import target_scores
 from otto_pipeline.ranking.scoring import (
     LIST_SCORE,
     LIST_VERSION,
@@ -21,7 +22,6 @@ from otto_pipeline.ranking.scoring import (
     list_score,
     session_draws,
     session_ranks,
-    target_score,
 )
 from otto_pipeline.schemas import EVENT_TYPE, PREDICTIONS, TOP_K, TYPES
 from otto_pipeline.settings import Settings
@@ -46,9 +46,7 @@ def write_fold_predictions(inputs: Inputs, shard: int, settings: Settings, path:
 def write_predictions(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """Predictions by rankers, which the inputs hold under the targets' names."""
     frame = inputs["features"].read_shard(shard)
-    scores = {LIST: list_score(frame)}
-    for name in TYPES:
-        scores[name] = target_score(name, frame, scores, inputs[name], inputs["sessions"], settings)
+    scores = {LIST: list_score(frame), **target_scores(frame, inputs, settings)}
     fold = np.full(frame.height, ALL_SESSIONS)
     tops = [
         _top(frame, name, _final(blend_weights(inputs["blend"], name), fold, scores))

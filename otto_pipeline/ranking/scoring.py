@@ -1,4 +1,4 @@
-"""Features, rankers → the score of every candidate, standardised within its session.
+"""What the scores of candidates are made of: stacked features, standardised scores, the list.
 
 The margins of two rankers have different scales; standardised within each session (mean 0,
 standard deviation 1) they can be features of another ranker and be added. The list that needs no
@@ -6,17 +6,14 @@ labels gets a score of the same kind.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-import xgboost as xgb
 from numba import njit
 from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.features.table import FEATURE_NAMES
-from otto_pipeline.folds import row_folds
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 
@@ -55,47 +52,6 @@ def with_stacked(frame: pl.DataFrame, name: str, scores: Scores) -> pl.DataFrame
         columns[score] = pl.Series(scores[other], dtype=pl.Float32)
         columns[rank] = pl.Series(session_ranks(session, aid, scores[other])).cast(pl.Int16)
     return frame.with_columns(**columns)
-
-
-def target_score(
-    name: str,
-    frame: pl.DataFrame,
-    scores: Scores,
-    rankers: Dataset,
-    sessions: Dataset,
-    settings: Settings,
-) -> NDArray[np.float32]:
-    """Standardised score of each row of features by the target's rankers, or by the list.
-
-    Of several rankers the one scores a session that has not seen its fold. `scores` are those of
-    the targets that this one is stacked on. A target without rankers has the list's score.
-    """
-    if not rankers.files:
-        return list_score(frame)
-    matrix = (
-        with_stacked(frame, name, scores)
-        .select(pl.col(ranker_features(name)).cast(pl.Float32))
-        .to_numpy(order="c")
-    )
-    folds = row_folds(session_draws(frame, sessions, settings), len(rankers.files))
-    margin = np.zeros(len(matrix), np.float32)
-    for fold, file in enumerate(rankers.files):
-        rows = folds == fold
-        if rows.any():
-            margin[rows] = margins(file, matrix[rows], settings)
-    return standardised(_keys(frame)[0], margin)
-
-
-def margins(file: Path, matrix: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
-    """Sum of the leaves of each row of a matrix, by the ranker in a file."""
-    return load_ranker(file, settings).inplace_predict(matrix, predict_type="margin")
-
-
-def load_ranker(file: Path, settings: Settings) -> xgb.Booster:
-    """A ranker from its file."""
-    booster = xgb.Booster({"nthread": settings.threads, "device": settings.device})
-    booster.load_model(bytearray(file.read_bytes()))
-    return booster
 
 
 def list_score(frame: pl.DataFrame) -> NDArray[np.float32]:

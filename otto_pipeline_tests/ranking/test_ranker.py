@@ -8,9 +8,10 @@ import xgboost as xgb
 from otto_pipeline.features.table import FEATURE_NAMES
 from otto_pipeline.folds import ALL_SESSIONS, usable_folds
 from otto_pipeline.ranking import matrix, ranker
+from otto_pipeline.ranking.margins import load_ranker
 from otto_pipeline.ranking.matrix import chosen_rows, read_training_data
 from otto_pipeline.ranking.recipe import RECIPES, recipe_for
-from otto_pipeline.ranking.scoring import STACKED, load_ranker, ranker_features
+from otto_pipeline.ranking.scoring import STACKED, ranker_features
 from otto_pipeline.schemas import TYPES
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset

@@ -2,18 +2,18 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.folds import row_folds
+from otto_pipeline.ranking.margins import Margins, load_ranker, target_score
 from otto_pipeline.ranking.scoring import (
-    load_ranker,
     ranker_features,
     session_ranks,
     standardised,
-    target_score,
     with_stacked,
 )
 from otto_pipeline.settings import Settings
@@ -101,3 +101,19 @@ def test_target_without_rankers_is_ordered_by_the_list(
     )
     by_list = frame.sort(["session", "list_score", "aid"], descending=[False, True, False])
     assert ordered.select("session", "aid").equals(by_list.select("session", "aid"))
+
+
+def test_forests_and_xgboost_give_the_same_margins(
+    made: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_boosters: object) -> None:
+        raise ValueError
+
+    features = made["validation/features"].read_shard(0)
+    lower = {"clicks": made["validation/fold_scores/clicks"].read_shard(0)["score"].to_numpy()}
+    files = {name: made[f"validation/fold_rankers/{name}"].files[0] for name in ("clicks", "carts")}
+    forests = Margins(files, features, SETTINGS)
+    monkeypatch.setattr("otto_pipeline.ranking.margins.read_forests", refused)
+    by_xgboost = Margins(files, features, SETTINGS)
+    for name in files:
+        np.testing.assert_array_equal(forests.of(name, lower), by_xgboost.of(name, lower))
