@@ -171,6 +171,31 @@ def report(scale: str) -> None:
 
 
 @main.command()
+@click.option("--session", required=True, help="Original id of a session that is predicted.")
+@click.option("--item", required=True, help="Original id of an item.")
+@click.option("--scale", type=click.Choice(SCALES), default="full", show_default=True)
+@click.option(
+    "--lane",
+    "name",
+    type=click.Choice(["validation", "submission"]),
+    help="Default: submission where the log has sessions to predict, else validation.",
+)
+@plain_errors
+def why(session: str, item: str, scale: str, name: str | None) -> None:
+    """Say why an item is recommended to a session where it is, or what lost it."""
+    from otto_pipeline.evaluation.why import why as explained
+    from otto_pipeline.orchestration.lane import why_inputs
+    from otto_pipeline.store.dataset import Dataset, read_manifest
+
+    settings = load_settings()
+    root = settings.store_dir / scale
+    submitted = read_manifest(root / "submission/predictions") is not None
+    lane = name or ("submission" if submitted else "validation")
+    inputs = {key: Dataset(root / path) for key, path in why_inputs(lane).items()}
+    click.echo(f"Lane {lane} of {scale}. {explained(inputs, session, item, settings)}")
+
+
+@main.command()
 def features() -> None:
     """Print every feature of the rankers as a Markdown table: name, type, meaning."""
     from otto_pipeline.features.table import features_table

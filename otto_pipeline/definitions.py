@@ -2,9 +2,10 @@
 
 import dagster as dg
 
-from otto_pipeline.orchestration.assets import ARTIFACTS, steps
-from otto_pipeline.orchestration.checks import schema_check, submission_check
+from otto_pipeline.orchestration.assets import ARTIFACTS, SUBMISSION_LANE, VALIDATION_LANE, steps
+from otto_pipeline.orchestration.checks import drift_check, schema_check, submission_check
 from otto_pipeline.orchestration.jobs import rebuild, weekly_rebuild
+from otto_pipeline.orchestration.lane import features_of
 from otto_pipeline.orchestration.log import source
 from otto_pipeline.orchestration.score_history import (
     score_history,
@@ -19,6 +20,7 @@ defs = dg.Definitions(
     asset_checks=[
         *(schema_check(artifact) for artifact in ARTIFACTS),
         submission_check(SUBMISSION_FILE),
+        drift_check(*(features_of(lane) for lane in (SUBMISSION_LANE, VALIDATION_LANE))),
         score_history_schema,
     ],
     jobs=[rebuild],

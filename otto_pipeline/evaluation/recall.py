@@ -66,7 +66,7 @@ def _rows(system: str, by_session: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def hits_by_system(inputs: Inputs, labels: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """The labels that each system hits, as their rows."""
-    yield PIPELINE, _hit_predictions(inputs["predictions"], labels)
+    yield PIPELINE, hit_predictions(inputs["predictions"], labels)
     yield BY_POPULARITY, _hit_popular(inputs["popularity"], labels)
     yield BY_HISTORY, _hit_history(inputs, labels)
     candidates = _hit_candidates(inputs["candidates"], labels)
@@ -76,7 +76,8 @@ def hits_by_system(inputs: Inputs, labels: pl.DataFrame) -> Iterator[tuple[str, 
         yield in_source(source), candidates.filter(pl.col(f"{source}_rank").is_not_null())
 
 
-def _hit_predictions(predictions: Dataset, labels: pl.DataFrame) -> pl.DataFrame:
+def hit_predictions(predictions: Dataset, labels: pl.DataFrame) -> pl.DataFrame:
+    """The labels that are predicted, as their keys."""
     keys = ["session", "type", "aid"]
     return pl.concat(
         [

@@ -1,21 +1,27 @@
-"""Blocking checks: each artifact's contract, shard by shard, and the submission's rules."""
+"""Checks: each artifact's contract, shard by shard, the submission's rules, drift of features."""
 
 from typing import Any
 
 import dagster as dg
 import polars as pl
+from tabulate import tabulate
 
 from otto_pipeline.events.eligibility import open_eligibility
 from otto_pipeline.events.event_log import open_event_log
-from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.features.table import FEATURES
+from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS, scale_of
 from otto_pipeline.orchestration.store_resource import StoreResource
+from otto_pipeline.ranking.explanation import LARGE_DRIFT, drift, drift_plot, sample_rows
 from otto_pipeline.schemas import Table, pandera_schema
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline.store.marks import passed_before, remember_passed
 from otto_pipeline.submission.submission import faults
 
 SHOWN_FAILURES = 10
+SHOWN_FEATURES = 20
+DRIFT_ROWS = 20_000
+"""Candidates of each lane whose features are compared."""
 
 
 def schema_check(artifact: Artifact) -> dg.AssetChecksDefinition:
@@ -101,3 +107,46 @@ def submission_check(artifact: Artifact) -> dg.AssetChecksDefinition:
         )
 
     return valid
+
+
+def drift_check(artifact: Artifact, reference: Artifact) -> dg.AssetChecksDefinition:
+    """The check that warns where a lane's features are distributed unlike those of another."""
+
+    @dg.asset_check(
+        asset=artifact.key,
+        name="drift",
+        partitions_def=SCALE_PARTITIONS,
+        additional_deps=[reference.key],
+        description="No feature's population stability index against the lane that rankers learn "
+        f"in reaches {LARGE_DRIFT}. Warns, and stops nothing.",
+    )
+    def drifts(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+        seed, scale = store.settings().seed, scale_of(context)
+        learnt, applied = (
+            _sampled_features(store.dataset(scale, one.path), seed) for one in (reference, artifact)
+        )
+        return check_drift(learnt, applied)
+
+    return drifts
+
+
+def check_drift(learnt: pl.DataFrame, applied: pl.DataFrame) -> dg.AssetCheckResult:
+    """Compare the features that rankers learn from with those that they are applied to."""
+    found = drift(FEATURES, learnt, applied)
+    large = found.filter(pl.col("psi") >= LARGE_DRIFT).select("feature", "psi").rows()
+    worst = found.head(SHOWN_FEATURES)
+    shown = tabulate(worst.rows(), worst.columns, "github", floatfmt=".3f")
+    return dg.AssetCheckResult(
+        passed=not large,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=", ".join(f"{name} {psi:.2f}" for name, psi in large) or None,
+        metadata={
+            "drifting": len(large),
+            "worst": dg.MetadataValue.md(shown),
+            "picture": picture("drift of features", drift_plot(found)),
+        },
+    )
+
+
+def _sampled_features(features: Dataset, seed: int) -> pl.DataFrame:
+    return sample_rows(features, features.read_shard, DRIFT_ROWS, seed)

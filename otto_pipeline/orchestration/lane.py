@@ -48,6 +48,28 @@ def behind_sources(name: str) -> dict[str, str]:
     }
 
 
+RANKED_BY = {
+    "validation": ("fold_pre_rankers", "fold_rankers"),
+    "submission": ("pre_ranker", "rankers"),
+}
+"""What orders the candidates of a lane, first and in the end; both lie under `validation/`."""
+
+
+def why_inputs(name: str) -> dict[str, str]:
+    """Paths of all that decided what the lane recommends, by input."""
+    pre_rankers, rankers = RANKED_BY[name]
+    return {
+        **source_inputs(name),
+        "items": "log/items",
+        "log_sessions": "log/sessions",
+        "candidates": f"{name}/candidates",
+        "features": f"{name}/features",
+        "pre_rankers": f"validation/{pre_rankers}",
+        "blend": "validation/blend",
+        **{target: f"validation/{rankers}/{target}" for target in TYPES},
+    }
+
+
 def lane(
     name: str,
     *,
@@ -180,3 +202,8 @@ def lane(
             kinds=frozenset({"xgboost", "parquet"}),
         ),
     ]
+
+
+def features_of(artifacts: list[Artifact]) -> Artifact:
+    """The features among a lane's artifacts."""
+    return next(artifact for artifact in artifacts if artifact.path.endswith("/features"))

@@ -12,6 +12,7 @@ from otto_pipeline.evaluation.found_labels import FOUND_LABELS, FOUND_LABELS_STA
 from otto_pipeline.evaluation.funnel import FUNNEL, FUNNEL_STAGE, funnel_table
 from otto_pipeline.evaluation.plots import funnel_plot, recall_plot, sources_plot
 from otto_pipeline.evaluation.recall import SCORES_STAGE
+from otto_pipeline.evaluation.segments import SEGMENTS, SEGMENTS_STAGE, segments_table
 from otto_pipeline.evaluation.source_report import (
     SOURCE_REPORT,
     SOURCE_REPORT_STAGE,
@@ -24,6 +25,7 @@ from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.lane import KERNEL, behind_sources, source_inputs
 from otto_pipeline.ranking import ranker
 from otto_pipeline.ranking.blend import BLEND_STAGE
+from otto_pipeline.ranking.explanation import EXPLANATION, EXPLANATION_STAGE, importance_plot
 from otto_pipeline.ranking.fold_scores import fold_scores_stage
 from otto_pipeline.ranking.scoring import STACKED
 from otto_pipeline.ranking.training_rows import TRAINING_ROWS_STAGE
@@ -235,6 +237,28 @@ def _funnel_metadata(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def _segments_metadata(dataset: Dataset) -> dict[str, Any]:
+    return {"segments": dg.MetadataValue.md(segments_table(dataset.read(), "github"))}
+
+
+def _explanation_metadata(dataset: Dataset) -> dict[str, Any]:
+    table = dataset.read()
+    if table.is_empty():
+        return {}
+    return {
+        what: picture(
+            meaning,
+            importance_plot(
+                table.select("type", "feature", importance=what).sort(
+                    "type", "importance", "feature", descending=[False, True, False]
+                ),
+                meaning,
+            ),
+        )
+        for what, meaning in (("gain", "share in the gain"), ("shap", "mean |SHAP|"))
+    }
+
+
 def _report_metadata(dataset: Dataset) -> dict[str, Any]:
     return {
         "scores_json": dg.MetadataValue.path(dataset.files[0]),
@@ -297,6 +321,35 @@ EVALUATION_ARTIFACTS = (
             "predictions": "validation/predictions",
         },
         metadata=_funnel_metadata,
+    ),
+    Artifact(
+        "validation/segments",
+        SEGMENTS_STAGE,
+        SEGMENTS,
+        "evaluation",
+        "Recall@20 of the pipeline by length of the session, type of its last event, and "
+        "popularity of the item.",
+        {
+            "labels": "validation/labels",
+            "predictions": "validation/predictions",
+            "event_log": "validation/event_log",
+            "popularity": "validation/popularity",
+        },
+        metadata=_segments_metadata,
+    ),
+    Artifact(
+        "validation/explanation",
+        EXPLANATION_STAGE,
+        EXPLANATION,
+        "evaluation",
+        "What the rankers look at: each feature's share in the gain, and its mean absolute SHAP "
+        "value on a sample of candidates.",
+        {
+            **FEATURES,
+            **_fold_scores(TYPES),
+            **{f"ranker_{name}": f"validation/rankers/{name}" for name in TYPES},
+        },
+        metadata=_explanation_metadata,
     ),
     Artifact(
         "validation/report",

@@ -4,7 +4,8 @@ Tables are small, one row per feature (and target), the most important first; ea
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,13 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from otto_pipeline.features.feature import Feature
-from otto_pipeline.schemas import EVENT_TYPE
-from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.ranking.fold_scores import read_scores
+from otto_pipeline.ranking.margins import load_ranker
+from otto_pipeline.ranking.scoring import with_stacked
+from otto_pipeline.schemas import EVENT_TYPE, TARGET, TYPES, Column, Table
+from otto_pipeline.settings import Settings
+from otto_pipeline.store.dataset import Dataset, Figures
+from otto_pipeline.store.stage import Inputs, Stage
 
 BINS = 10
 """Quantile bins of a feature's values, beside the one of missing values."""
@@ -22,6 +28,40 @@ NOTEWORTHY_DRIFT, LARGE_DRIFT = 0.1, 0.25
 """Population stability indices from which a shift is worth a look, and worth doing something."""
 SHOWN = 20
 """Features in a picture."""
+EXPLAINED_ROWS = 1000
+"""Candidates whose margins are taken apart."""
+
+EXPLANATION = Table(
+    "What the ranker of one target makes of one feature.",
+    (
+        TARGET,
+        Column("feature", pl.String, "The feature."),
+        Column("gain", pl.Float64, "Its share in the loss that the splits gained.", ge=0, le=1),
+        Column("shap", pl.Float64, "Mean absolute contribution to a sample's margins.", ge=0),
+    ),
+    unique=("type", "feature"),
+)
+
+
+def write_explanation(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
+    """What moves the ranker of each target; the inputs hold out-of-fold scores by target."""
+    rankers = {
+        name: load_ranker(file, settings)
+        for name in TYPES
+        for file in inputs[f"ranker_{name}"].files
+    }
+    features = inputs["features"]
+
+    def read(shard: int) -> pl.DataFrame:
+        scores = read_scores(inputs, shard, TYPES)
+        return with_stacked(features.read_shard(shard), TYPES[-1], scores)
+
+    rows = sample_rows(features, read, EXPLAINED_ROWS, settings.seed)
+    gain = gain_importance(rankers).rename({"importance": "gain"})
+    shap = shap_importance(rankers, rows).rename({"importance": "shap"})
+    table = shap.join(gain, on=["type", "feature"], how="left", maintain_order="left")
+    table.select(EXPLANATION.names()).with_columns(pl.col("gain").fill_null(0)).write_parquet(path)
+    return {"explained_rows": rows.height}
 
 
 def gain_importance(rankers: Mapping[str, xgb.Booster]) -> pl.DataFrame:
@@ -30,7 +70,7 @@ def gain_importance(rankers: Mapping[str, xgb.Booster]) -> pl.DataFrame:
     Columns type, feature, importance; the importances of a type sum to 1. A feature without a split
     is left out.
     """
-    tables = []
+    tables = [_NO_IMPORTANCE]
     for name, booster in rankers.items():
         gains = booster.get_score(importance_type="total_gain")
         gain = np.array(list(gains.values()), np.float64)
@@ -49,7 +89,7 @@ def shap_importance(rankers: Mapping[str, xgb.Booster], rows: pl.DataFrame) -> p
         for name, booster in rankers.items()
         for found in [shap_contributions(booster, rows)]
     ]
-    return pl.concat(tables)
+    return pl.concat([_NO_IMPORTANCE, *tables])
 
 
 def shap_contributions(booster: xgb.Booster, rows: pl.DataFrame) -> NDArray[np.float32]:
@@ -64,17 +104,19 @@ def shap_contributions(booster: xgb.Booster, rows: pl.DataFrame) -> NDArray[np.f
     return contributions[:, :-1]
 
 
-def sample_rows(features: Dataset, columns: Sequence[str], rows: int, seed: int) -> pl.DataFrame:
+def sample_rows(
+    features: Dataset, read: Callable[[int], pl.DataFrame], rows: int, seed: int
+) -> pl.DataFrame:
     """One row drawn from each of so many equal stretches of a table of features, or all its rows.
 
-    The same for all shards, of which one is in memory at a time.
+    `read` gives a shard's rows. The same for all shards, of which one is in memory at a time.
     """
     step = max(1, features.manifest.rows // rows)
     stretches = np.arange(0, features.manifest.rows, step)
     drawn = stretches + np.random.default_rng(seed).integers(0, step, len(stretches))
     parts, before = [], 0
-    for file in features.files:
-        part = pl.read_parquet(file, columns=list(columns))
+    for shard in range(len(features.files)):
+        part = read(shard)
         here = (drawn >= before) & (drawn < before + part.height)
         parts.append(part[drawn[here] - before])
         before += part.height
@@ -127,6 +169,11 @@ def drift_plot(drifts: pl.DataFrame) -> bytes:
         axis.axvline(mark, color="0.4", linestyle=":")
     axis.set_title("population stability index", fontsize=9)
     return _png(figure)
+
+
+_NO_IMPORTANCE = pl.DataFrame(
+    schema={"type": EVENT_TYPE, "feature": pl.String, "importance": pl.Float64}
+)
 
 
 def _importance(name: str, features: Sequence[str], importance: NDArray[Any]) -> pl.DataFrame:
@@ -182,3 +229,8 @@ def _png(figure: Any) -> bytes:
     figure.savefig(png, format="png", dpi=90)
     plt.close(figure)
     return png.getvalue()
+
+
+EXPLANATION_STAGE = Stage(
+    write=write_explanation, version=f"1 {EXPLAINED_ROWS}", settings=("seed", "device")
+)

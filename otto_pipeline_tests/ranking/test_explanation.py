@@ -97,12 +97,16 @@ def test_sample_takes_one_row_of_each_stretch_whatever_the_shards(
     features = made["validation/features"]
     columns = ["session", "aid"]
     table = features.read(*columns).with_row_index()
-    drawn = sample_rows(features, columns, rows=50, seed=1)
+
+    def read(shard: int) -> pl.DataFrame:
+        return features.read_shard(shard).select(columns)
+
+    drawn = sample_rows(features, read, rows=50, seed=1)
     step = table.height // 50
     rows = drawn.join(table, on=columns, maintain_order="left")["index"]
     assert (rows // step).to_list() == list(range(drawn.height))
     assert (rows % step).n_unique() > 1
-    assert sample_rows(features, columns, rows=10**9, seed=1).equals(features.read(*columns))
+    assert sample_rows(features, read, rows=10**9, seed=1).equals(features.read(*columns))
 
 
 def reference_psi(reference: list[float], other: list[float], missing: float) -> float:
