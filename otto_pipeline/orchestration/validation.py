@@ -20,6 +20,7 @@ from otto_pipeline.evaluation.source_report import (
 )
 from otto_pipeline.evaluation.summary import score_table
 from otto_pipeline.events import split
+from otto_pipeline.features.table import SUBMISSION_FEATURES
 from otto_pipeline.folds import ALL_SESSIONS
 from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.lane import KERNEL, behind_sources, source_inputs
@@ -28,6 +29,7 @@ from otto_pipeline.ranking.blend import BLEND_STAGE
 from otto_pipeline.ranking.explanation import EXPLANATION, EXPLANATION_STAGE, importance_plot
 from otto_pipeline.ranking.fold_scores import fold_scores_stage
 from otto_pipeline.ranking.scoring import STACKED
+from otto_pipeline.ranking.training_features import TRAINING_FEATURES_STAGE
 from otto_pipeline.ranking.training_rows import TRAINING_ROWS_STAGE
 from otto_pipeline.retrieval import pre_ranker
 from otto_pipeline.retrieval.sources import UNION_SAMPLE
@@ -52,6 +54,7 @@ LOG = {"parsed": "log/parsed", "events": "log/events"}
 LOG_SESSIONS = {"sessions": "log/sessions"}
 KNOWN = {"known_items": "validation/known_items", "items": "log/items"}
 TRAINING = {"training_rows": "validation/training_rows"}
+TRAINING_FEATURES = {"training_features": "validation/training_features"}
 FEATURES = {"features": "validation/features"}
 VALIDATION_SESSIONS = {"sessions": "validation/sessions"}
 MODEL = frozenset({"xgboost"})
@@ -134,7 +137,7 @@ def _fold_scores(targets: Iterable[str]) -> dict[str, str]:
 
 def _rankers(name: str) -> tuple[Artifact, ...]:
     """What is learnt for a target: rankers by fold, their scores, the ranker of all sessions."""
-    inputs = {**TRAINING, **FEATURES, **_fold_scores(STACKED[name])}
+    inputs = {**TRAINING, **TRAINING_FEATURES, **_fold_scores(STACKED[name])}
     fold_rankers = f"validation/fold_rankers/{name}"
     return (
         Artifact(
@@ -194,6 +197,14 @@ RANKER_ARTIFACTS = (
             "labels": "validation/labels",
             "sessions": "validation/sessions",
         },
+    ),
+    Artifact(
+        "validation/training_features",
+        TRAINING_FEATURES_STAGE,
+        SUBMISSION_FEATURES,
+        "ranking",
+        "What a ranker knows of each training row.",
+        {**TRAINING, **FEATURES},
     ),
     *(artifact for name in TYPES for artifact in _rankers(name)),
     Artifact(

@@ -47,16 +47,18 @@ def read_training_data(inputs: Inputs, name: str, chosen: pl.DataFrame) -> pl.Da
 
     Whole sessions, one after the other.
     """
-    shards = range(len(inputs["features"].files))
+    shards = range(len(inputs["training_features"].files))
     return pl.concat([_read_shard(inputs, name, shard, chosen) for shard in shards])
 
 
 def _read_shard(inputs: Inputs, name: str, shard: int, chosen: pl.DataFrame) -> pl.DataFrame:
-    frame = inputs["features"].read_shard(shard)
-    stacked = with_stacked(frame, name, read_scores(inputs, shard, STACKED[name]))
-    return stacked.select("session", "aid", *ranker_features(name)).join(
-        chosen, on=["session", "aid"], how="inner", maintain_order="left"
-    )
+    frame = inputs["training_features"].read_shard(shard)
+    rows = frame.join(chosen, on=["session", "aid"], how="inner", maintain_order="left")
+    if STACKED[name]:  # ranks are among all candidates
+        keys = pl.read_parquet(inputs[STACKED[name][0]].files[shard], columns=["session", "aid"])
+        stacked = with_stacked(keys, name, read_scores(inputs, shard, STACKED[name]))
+        rows = rows.join(stacked, on=["session", "aid"], how="left", maintain_order="left")
+    return rows
 
 
 def quantile_matrix(

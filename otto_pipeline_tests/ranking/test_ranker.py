@@ -23,7 +23,7 @@ SETTINGS = Settings(boosting_rounds=5)
 
 def inputs_of(made: dict[str, Dataset], name: str = "clicks") -> dict[str, Dataset]:
     return {
-        "features": made["validation/features"],
+        "training_features": made["validation/training_features"],
         "training_rows": made["validation/training_rows"],
         "fold_rankers": made[f"validation/fold_rankers/{name}"],
         **{other: made[f"validation/fold_scores/{other}"] for other in STACKED[name]},
@@ -112,11 +112,13 @@ def test_batches_give_the_matrix_of_all_rows_at_once(
 def test_batches_do_not_follow_the_shards(made: dict[str, Dataset], tmp_path: Path) -> None:
     cut = Settings(sessions_per_shard=37, **SMALL)
     one, other = tmp_path / "one.ubj", tmp_path / "other.ubj"
-    shards = made["validation/features"].read().partition_by("session", maintain_order=True)
+    shards = (
+        made["validation/training_features"].read().partition_by("session", maintain_order=True)
+    )
     parts = [pl.concat(shards[first : first + 37]) for first in range(0, len(shards), 37)]
     inputs = inputs_of(made)
     ranker.write_fold_ranker("clicks", inputs, 0, cut, one)
-    inputs["features"] = dataset_of(tmp_path / "features", *parts)
+    inputs["training_features"] = dataset_of(tmp_path / "training_features", *parts)
     ranker.write_fold_ranker("clicks", inputs, 0, cut, other)
     assert one.read_bytes() == other.read_bytes()
 

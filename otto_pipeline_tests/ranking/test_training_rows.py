@@ -53,3 +53,15 @@ def test_training_rows_of_a_log_are_its_candidates_with_their_labels(
     negatives = rows.filter(pl.col(f"label_{name}") == 0).group_by("session").len()
     assert negatives["len"].max() <= SMALL["negatives"]
     assert rows.join(candidates, on=["session", "aid"], how="anti").height == 0
+
+
+def test_training_features_are_those_of_the_training_rows_in_their_order(
+    made: dict[str, Dataset],
+) -> None:
+    rows, features = made["validation/training_rows"], made["validation/features"]
+    found = made["validation/training_features"].read()
+    assert found.select("session", "aid").equals(rows.read("session", "aid"))
+    expected = rows.read("session", "aid").join(
+        features.read(*found.columns), on=["session", "aid"], maintain_order="left"
+    )
+    assert found.equals(expected)

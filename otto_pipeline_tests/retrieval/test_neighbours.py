@@ -8,7 +8,6 @@ from otto_pipeline.events.event_log import open_event_log
 from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval import neighbours
 from otto_pipeline.retrieval.embeddings import EMBEDDINGS
-from otto_pipeline.retrieval.expansion import Lists, hop
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.neighbours import (
     NeighbourTable,
@@ -55,39 +54,6 @@ def test_share_is_found_for_every_pair_of_items(rows: pl.DataFrame) -> None:
     for x in range(N_ITEMS):
         for y in range(N_ITEMS):
             assert share_of(table, x, y) == pytest.approx(expected.get((x, y), 0.0))
-
-
-@given(rows=matrix_rows(), second_rows=matrix_rows(), sources=st.integers(1, 4))
-@settings(deadline=None, max_examples=50)
-def test_two_hops_equal_dictionaries(
-    rows: pl.DataFrame, second_rows: pl.DataFrame, sources: int
-) -> None:
-    lists = Lists(np.array([0, 2, 2, 3]), np.array([1, 4, 7], np.int32), np.array([2.0, 1.0, 1.0]))
-    first = hop(lists, neighbour_table(rows, N_ITEMS), sources=sources, keep=3, threads=2)
-    second = hop(first, neighbour_table(second_rows, N_ITEMS), sources=2, keep=4, threads=1)
-    for number in range(3):
-        own = _list(lists, number)
-        expected = _hop(_hop(own, rows, sources, 3), second_rows, 2, 4)
-        found = _list(second, number)
-        assert [item for item, _ in found] == [item for item, _ in expected]
-        assert [w for _, w in found] == pytest.approx([w for _, w in expected])
-
-
-def _list(lists: Lists, number: int) -> list[tuple[int, float]]:
-    part = slice(lists.start[number], lists.start[number + 1])
-    return list(zip(lists.item[part].tolist(), lists.weight[part].tolist(), strict=True))
-
-
-def _hop(
-    own: list[tuple[int, float]], rows: pl.DataFrame, sources: int, keep: int
-) -> list[tuple[int, float]]:
-    table = neighbour_table(rows, N_ITEMS)  # for its shares, which are 32-bit
-    score: dict[int, float] = {}
-    for x, weight in own[:sources]:
-        for place in range(table.start[x], table.start[x + 1]):
-            y = int(table.neighbour[place])
-            score[y] = score.get(y, 0.0) + weight * float(table.share[place])
-    return sorted(score.items(), key=lambda pair: (-pair[1], pair[0]))[:keep]
 
 
 @pytest.fixture(scope="module")
