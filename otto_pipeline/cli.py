@@ -18,6 +18,7 @@ from otto_pipeline.settings import (
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 MAX_SIZE = 2**31 - 1
+STORED = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -193,6 +194,18 @@ def why(session: str, item: str, scale: str, name: str | None) -> None:
     lane = name or ("submission" if submitted else "validation")
     inputs = {key: Dataset(root / path) for key, path in why_inputs(lane).items()}
     click.echo(f"Lane {lane} of {scale}. {explained(inputs, session, item, settings)}")
+
+
+@main.command()
+@click.argument("first", metavar="A", type=STORED)
+@click.argument("second", metavar="B", type=STORED)
+@click.option("--seed", type=int, default=42, show_default=True, help="Seed of the intervals.")
+@plain_errors
+def compare(first: Path, second: Path, seed: int) -> None:
+    """Compare two finished runs, A and B: folders of a store or of one of its scales."""
+    from otto_pipeline.evaluation.comparison import comparison_text, run_folder
+
+    click.echo(comparison_text(run_folder(first), run_folder(second), seed))
 
 
 @main.command()

@@ -52,8 +52,8 @@ def why(inputs: Inputs, session_id: str, item_id: str, settings: Settings) -> st
         raise ValueError(f"item {item_id} is no candidate: {_lost(inputs, query, aid, settings)}")
     frame = pl.scan_parquet(inputs["features"].files[shard]).filter(session=session).collect()
     parts = [
-        f"Item {item_id} for session {session_id}, of which {query['n_events'][0]} events are "
-        f"seen; {found.height} candidates.",
+        f"Item {item_id}, one of {found.height} candidates of session {session_id} (visible "
+        f"events: {query['n_events'][0]}).",
         _proposals(found, aid),
         *_targets(inputs, frame, query, aid, settings),
     ]
@@ -64,7 +64,7 @@ def _index(ids: pl.LazyFrame, original: str) -> int:
     """The dense index of an original id, from a table of the two."""
     column = ids.collect_schema().names()[1]
     value = pl.Series([original]).cast(ids.collect_schema()[column], strict=False)[0]
-    rows = ids.filter(pl.col(column) == value).collect()
+    rows = ids.filter(pl.col(column).eq_missing(value)).collect()
     if rows.is_empty():
         raise ValueError(f"the log has no {column.removesuffix('_id')} {original}")
     return rows.item(0, 0)
