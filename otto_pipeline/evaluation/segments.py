@@ -20,12 +20,12 @@ from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
+_KEYS = ["session", "type", "aid"]
 LENGTHS = (1, 2, 5, 10, 20, 50)
 """Visible events from which a segment of sessions begins."""
 LENGTH_NAMES = ("1", "2-4", "5-9", "10-19", "20-49", "50 or more")
 PARTS = ("most popular third", "middle third", "least popular third", "not seen in the week")
 """Segments of items: thirds of the last week's events, by falling popularity of the item."""
-_KEYS = ["session", "type", "aid"]
 BY = ("all", "events", "last event", "item")
 
 SEGMENTS = Table(
@@ -132,4 +132,4 @@ def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-SEGMENTS_STAGE = Stage(write=write_segments, settings=("seed",))
+SEGMENTS_STAGE = Stage(write=write_segments, version=f"1 {LENGTHS} {PARTS}", settings=("seed",))

@@ -357,7 +357,7 @@ EVALUATION_ARTIFACTS = (
         "value on a sample of candidates.",
         {
             **FEATURES,
-            **_fold_scores(TYPES),
+            **_fold_scores(STACKED["orders"]),
             **{f"ranker_{name}": f"validation/rankers/{name}" for name in TYPES},
         },
         metadata=_explanation_metadata,

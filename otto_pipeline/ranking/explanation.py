@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from otto_pipeline.features.feature import Feature
 from otto_pipeline.ranking.fold_scores import read_scores
 from otto_pipeline.ranking.margins import load_ranker
-from otto_pipeline.ranking.scoring import with_stacked
+from otto_pipeline.ranking.scoring import STACKED, with_stacked
 from otto_pipeline.schemas import EVENT_TYPE, TARGET, TYPES, Column, Table
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
@@ -53,8 +53,8 @@ def write_explanation(inputs: Inputs, _shard: int, settings: Settings, path: Pat
     features = inputs["features"]
 
     def read(shard: int) -> pl.DataFrame:
-        scores = read_scores(inputs, shard, TYPES)
-        return with_stacked(features.read_shard(shard), TYPES[-1], scores)
+        scores = read_scores(inputs, shard, STACKED["orders"])
+        return with_stacked(features.read_shard(shard), "orders", scores)  # all that any ranker has
 
     rows = sample_rows(features, read, EXPLAINED_ROWS, settings.seed)
     gain = gain_importance(rankers).rename({"importance": "gain"})
