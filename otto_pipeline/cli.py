@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from otto_pipeline.schemas import TYPES
 from otto_pipeline.settings import (
     SCALES,
     Settings,
@@ -168,6 +169,22 @@ def report(scale: str) -> None:
 
     root = load_settings().store_dir / scale
     click.echo(report_text(root, [artifact.path for artifact in ARTIFACTS]))
+
+
+@main.command()
+@click.argument("scale", type=click.Choice(SCALES))
+@click.option("--trials", default=30, help="Trials of each target in all. Default 30.")
+@click.option("--target", "targets", multiple=True, type=click.Choice(TYPES), help="Default all.")
+@click.option("--out", default="rankers.toml", type=click.Path(path_type=Path), show_default=True)
+@plain_errors
+def tune(scale: str, trials: int, targets: tuple[str, ...], out: Path) -> None:
+    """Search better parameters of the rankers on SCALE, which is rebuilt, and write them to a file.
+
+    Goes on where an earlier call stopped.
+    """
+    from otto_pipeline.orchestration.tuning import tune_rankers
+
+    tune_rankers(scale, trials, targets or TYPES, out, load_settings(), click.echo)
 
 
 @main.command()

@@ -12,6 +12,7 @@ from otto_pipeline.orchestration.score_history import (
 )
 from otto_pipeline.orchestration.store_resource import StoreResource
 from otto_pipeline.orchestration.submission import SUBMISSION_FILE
+from otto_pipeline.orchestration.tuning import tune_job
 from otto_pipeline.settings import load_settings
 
 defs = dg.Definitions(
@@ -21,7 +22,7 @@ defs = dg.Definitions(
         submission_check(SUBMISSION_FILE),
         score_history_schema,
     ],
-    jobs=[rebuild],
+    jobs=[rebuild, tune_job],
     schedules=[weekly_rebuild],
     resources={"store": StoreResource()},
     executor=dg.in_process_executor,
