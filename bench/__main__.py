@@ -3,6 +3,7 @@
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
 python -m bench rankers FOLDER
+python -m bench nearest LANE [WAY…]
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
 """
@@ -20,6 +21,7 @@ from bench import (
     generate,
     harness,
     matrices,
+    nearest,
     rankers,
     real_logs,
     reopen,
@@ -38,6 +40,7 @@ OTHERS = {
     "covisitation": covisitation.main,
     "matrices": matrices.main,
     "embeddings": embeddings.main,
+    "nearest": nearest.main,
     "features": features.main,
     "rankers": rankers.main,
     "peers": compare.main,

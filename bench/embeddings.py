@@ -3,25 +3,19 @@
     python -m bench embeddings ../shared/data
 
 On two logs all embeddings of the catalogue are learned beside the default matrices; then the list
-with each of them is compared by recall, without building anything again. And an index is compared
-with the product of all vectors.
+with each of them is compared by recall, without building anything again.
 """
 
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 from bench.command import run
+from bench.generate import DATA, OTTO
 from bench.matrices import (
     AT,
-    GENERATED,
     SAMPLED,
     Pool,
     built_lane,
-    ensure_generated,
     pool_of,
     shown,
     table,
@@ -30,9 +24,7 @@ from bench.matrices import (
 from bench.results import write_section
 from otto_pipeline.retrieval.embeddings import CATALOGUE
 from otto_pipeline.retrieval.matrices import MATRICES
-from otto_pipeline.retrieval.nearest import NEAREST, nearest
 from otto_pipeline.retrieval.sources import LIST_WEIGHTS, SESSION_KNN
-from otto_pipeline.settings import load_settings
 from otto_pipeline.store.dataset import Dataset, Manifest
 
 OTHERS = {matrix.name: LIST_WEIGHTS[matrix.name] for matrix in MATRICES} | {
@@ -40,8 +32,8 @@ OTHERS = {matrix.name: LIST_WEIGHTS[matrix.name] for matrix in MATRICES} | {
 }
 WEIGHTS = (0.5, 1, 2, 4)
 """Of an embedding in the list; a matrix has 1."""
-COMPARED = 2_000
-"""Items whose neighbours are looked for in both ways."""
+GENERATED, SESSIONS, ITEMS = DATA / "generated100k", 100_000, 14_384
+"""A log small enough to learn word2vec from in minutes, with as many sessions an item as OTTO."""
 
 
 def measure(data: str) -> str:
@@ -53,7 +45,6 @@ def measure(data: str) -> str:
             of_jd.append(pool_of(lane, seed))
     with built_lane(GENERATED, 42) as lane:
         costs = {one.name: Dataset(lane / "embeddings" / one.name).manifest for one in CATALOGUE}
-        index = indexed(Dataset(lane / "embeddings/spectral").read())
         pools = {"jd_hup_appliances": together(of_jd), "generated": pool_of(lane, 42)}
     columns = [
         f"{log}: {what}@{at}" for log in pools for what in ("alone", "all") for at in (20, AT)
@@ -66,16 +57,15 @@ def measure(data: str) -> str:
         [
             "Weighted recall@20 and @100 of the list that needs no labels; alone: with history and "
             "popularity; all: with the default matrices and session kNN too. jd_hup_appliances "
-            f"with cut seeds 11–15; a log of 1,290,000 generated sessions, {SAMPLED:,} of its "
-            f"query sessions. Seconds and memory of learning are of the latter. Without any "
-            f"embedding: {base}.",
+            f"with cut seeds 11–15; a log of {SESSIONS:,} generated sessions, {SAMPLED:,} of its "
+            "query sessions. Seconds and memory of learning are of the latter. "
+            f"Without any embedding: {base}.",
             table(["embedding", "s", "GB", *columns], rows(pools, costs)),
             "With all others, by the embedding's weight in the list (a matrix has 1):",
             table(
                 ["embedding", "weight", *(f"{log}: @{at}" for log in pools for at in (20, AT))],
                 by_weight(pools),
             ),
-            index,
         ]
     )
 
@@ -113,28 +103,11 @@ def by_weight(pools: dict[str, Pool]) -> list[list[str]]:
     ]
 
 
-def indexed(embedding: pl.DataFrame) -> str:
-    """What an index finds of the nearest items, and how long it and the exact product take."""
-    aid, threads = embedding["aid"].to_numpy(), load_settings().threads
-    vectors = embedding["vector"].to_numpy(writable=True)
-    asked = np.random.default_rng(1).choice(len(aid), COMPARED, replace=False)
-    began = time.monotonic()
-    pl.concat(nearest(aid, vectors, asked[:1], threads, 1))
-    built = time.monotonic()
-    found = pl.concat(nearest(aid, vectors, asked, threads, 1))
-    both = time.monotonic()
-    cosine = vectors[asked] @ vectors.T
-    cosine[np.arange(COMPARED), asked] = -1
-    best = np.argpartition(-cosine, NEAREST, axis=1)[:, :NEAREST]
-    exact_seconds = time.monotonic() - both
-    exact = pl.DataFrame({"aid": np.repeat(aid[asked], NEAREST), "neighbour": aid[best.ravel()]})
-    recall = exact.join(found, on=["aid", "neighbour"], how="semi").height / exact.height
-    asking = (both - built) - (built - began)
-    return (
-        f"The {NEAREST} nearest of {COMPARED:,} of {len(aid):,} items in `spectral`: an index "
-        f"is built in {built - began:.1f} s, answers in {asking:.1f} s and finds {recall:.4f} of "
-        f"the exact; the product of all vectors takes {exact_seconds:.1f} s."
-    )
+def ensure_generated() -> None:
+    """Generate the log where it is missing."""
+    if not GENERATED.exists():
+        size = ("--sessions", str(SESSIONS), "--test-sessions", "0", "--items", str(ITEMS))
+        run(OTTO, "generate", *size, "--out", str(GENERATED))
 
 
 def main(data: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from otto_pipeline.schemas import TYPES
 from otto_pipeline.settings import (
     SCALES,
     Settings,
@@ -190,7 +191,7 @@ def why(session: str, item: str, scale: str, name: str | None) -> None:
 
     settings = load_settings()
     root = settings.store_dir / scale
-    submitted = read_manifest(root / "submission/predictions") is not None
+    submitted = read_manifest(root / "submission/sessions") is not None
     lane = name or ("submission" if submitted else "validation")
     inputs = {key: Dataset(root / path) for key, path in why_inputs(lane).items()}
     click.echo(f"Lane {lane} of {scale}. {explained(inputs, session, item, settings)}")
@@ -206,6 +207,22 @@ def compare(first: Path, second: Path, seed: int) -> None:
     from otto_pipeline.evaluation.comparison import comparison_text, run_folder
 
     click.echo(comparison_text(run_folder(first), run_folder(second), seed))
+
+
+@main.command()
+@click.argument("scale", type=click.Choice(SCALES))
+@click.option("--trials", default=30, help="Trials of each target in all. Default 30.")
+@click.option("--target", "targets", multiple=True, type=click.Choice(TYPES), help="Default all.")
+@click.option("--out", default="rankers.toml", type=click.Path(path_type=Path), show_default=True)
+@plain_errors
+def tune(scale: str, trials: int, targets: tuple[str, ...], out: Path) -> None:
+    """Search better parameters of the rankers on SCALE, which is rebuilt, and write them to a file.
+
+    Goes on where an earlier call stopped.
+    """
+    from otto_pipeline.orchestration.tuning import tune_rankers
+
+    tune_rankers(scale, trials, targets or TYPES, out, load_settings(), click.echo)
 
 
 @main.command()

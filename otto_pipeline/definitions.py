@@ -13,6 +13,7 @@ from otto_pipeline.orchestration.score_history import (
 )
 from otto_pipeline.orchestration.store_resource import StoreResource
 from otto_pipeline.orchestration.submission import SUBMISSION_FILE
+from otto_pipeline.orchestration.tuning import tune_job
 from otto_pipeline.settings import load_settings
 
 defs = dg.Definitions(
@@ -23,7 +24,7 @@ defs = dg.Definitions(
         drift_check(*(features_of(lane) for lane in (SUBMISSION_LANE, VALIDATION_LANE))),
         score_history_schema,
     ],
-    jobs=[rebuild],
+    jobs=[rebuild, tune_job],
     schedules=[weekly_rebuild],
     resources={"store": StoreResource()},
     executor=dg.in_process_executor,

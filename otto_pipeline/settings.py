@@ -117,6 +117,11 @@ class Settings(BaseModel):
     boosting_rounds: int = Field(
         300, ge=1, description="Largest number of trees of a ranker; early stopping ends sooner."
     )
+    rankers_file: Path | None = Field(
+        None,
+        description="A TOML file with parameters of XGBoost by target, as `otto tune` writes; they "
+        "take the place of those that follow from the number of labels.",
+    )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where rankers are trained.")
     sessions_per_shard: int = Field(
         50_000,

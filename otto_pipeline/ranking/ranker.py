@@ -5,6 +5,7 @@ else there is to know of it is in its attributes. A target with too few labels h
 keeps the list that needs no labels.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from otto_pipeline.ranking.recipe import (
     STOPPING_SHARE,
     Recipe,
     recipe_for,
+    tuned_parameters,
 )
 from otto_pipeline.ranking.scoring import ranker_features
 from otto_pipeline.ranking.training_rows import positive_sessions
@@ -45,6 +47,7 @@ def fold_rankers_stage(name: str) -> Stage:
         shards=partial(folds_of, name),
         settings=_SETTINGS,
         file="fold-{shard}.ubj",
+        sources=partial(_tuned, name),
     )
 
 
@@ -56,6 +59,7 @@ def ranker_stage(name: str) -> Stage:
         shards=_one_if_learnt,
         settings=_SETTINGS,
         file="ranker.ubj",
+        sources=partial(_tuned, name),
     )
 
 
@@ -81,7 +85,7 @@ def write_fold_ranker(
     draws = draw(rows["hash"], settings.seed, "folds").to_numpy()
     others = rows.filter(row_folds(draws, folds_of(name, inputs, settings)) != shard)
     data = read_training_data(inputs, name, others)
-    recipe = _recipe(name, inputs)
+    recipe = _recipe(name, inputs, settings)
     if recipe.rounds:
         rounds = min(recipe.rounds, settings.boosting_rounds)
         booster = _fit(data, name, recipe, rounds, settings)
@@ -97,12 +101,18 @@ def write_ranker(name: str, inputs: Inputs, _shard: int, settings: Settings, pat
     data = read_training_data(inputs, name, chosen_rows(inputs["training_rows"], name, settings))
     folds = inputs["fold_rankers"]
     rounds = round(folds.total("trees") / len(folds.files))
-    booster = _fit(data, name, _recipe(name, inputs), rounds, settings)
+    booster = _fit(data, name, _recipe(name, inputs, settings), rounds, settings)
     return _save(booster, path, type=name, fold=ALL_SESSIONS, rows=data.height)
 
 
-def _recipe(name: str, inputs: Inputs) -> Recipe:
-    return recipe_for(positive_sessions(inputs["training_rows"], name))
+def _recipe(name: str, inputs: Inputs, settings: Settings) -> Recipe:
+    recipe = recipe_for(positive_sessions(inputs["training_rows"], name))
+    return replace(recipe, parameters={**recipe.parameters, **tuned_parameters(name, settings)})
+
+
+def _tuned(name: str, settings: Settings) -> dict[str, str]:
+    tuned = tuned_parameters(name, settings)
+    return {"tuned": str(sorted(tuned.items()))} if tuned else {}
 
 
 def _fit_until_best(
@@ -110,7 +120,7 @@ def _fit_until_best(
 ) -> xgb.Booster:
     train = quantile_matrix(data, name, settings.threads)
     booster = xgb.train(
-        _parameters(recipe, settings),
+        parameters(recipe, settings),
         train,
         settings.boosting_rounds,
         evals=[(quantile_matrix(stopping, name, settings.threads, ref=train), "stopping")],
@@ -124,10 +134,11 @@ def _fit(
     data: pl.DataFrame, name: str, recipe: Recipe, rounds: int, settings: Settings
 ) -> xgb.Booster:
     matrix = quantile_matrix(data, name, settings.threads)
-    return xgb.train(_parameters(recipe, settings), matrix, rounds)
+    return xgb.train(parameters(recipe, settings), matrix, rounds)
 
 
-def _parameters(recipe: Recipe, settings: Settings) -> dict[str, object]:
+def parameters(recipe: Recipe, settings: Settings) -> dict[str, object]:
+    """What XGBoost is given."""
     return {
         **recipe.parameters,
         "seed": settings.seed,

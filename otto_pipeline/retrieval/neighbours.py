@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.matrices import MATRICES
-from otto_pipeline.retrieval.nearest import NEAREST, SHARPNESS, nearest_neighbours
+from otto_pipeline.retrieval.nearest import (
+    CELL_ITEMS,
+    NEAREST,
+    PROBED,
+    SHARPNESS,
+    nearest_neighbours,
+)
 from otto_pipeline.retrieval.sources import NEIGHBOUR_SOURCES
 from otto_pipeline.schemas import NEIGHBOURS
 from otto_pipeline.settings import Settings
@@ -161,7 +167,7 @@ def _one_each(_inputs: Inputs, _settings: Settings) -> int:
 
 NEIGHBOURS_STAGE = Stage(
     write=write_neighbours,
-    version=f"3 {NEIGHBOUR_SOURCES} {NEAREST} {SHARPNESS}",
+    version=f"4 {NEIGHBOUR_SOURCES} {NEAREST} {SHARPNESS} {CELL_ITEMS} {PROBED}",
     shards=_one_each,
     settings=("seed",) if EMBEDDINGS else (),
     file="source-{shard}.bin",

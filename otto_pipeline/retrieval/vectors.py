@@ -28,7 +28,7 @@ ITEMS_AT_ONCE = 200_000
 def embedding_stage(embedding: Embedding) -> Stage:
     """The stage that learns one embedding."""
     return Stage(
-        write=partial(write_embedding, embedding), version=f"1 {embedding}", settings=("seed",)
+        write=partial(write_embedding, embedding), version=f"2 {embedding}", settings=("seed",)
     )
 
 

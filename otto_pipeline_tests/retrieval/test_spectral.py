@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from otto_pipeline.retrieval.spectral import largest_eigenpairs, product, shifted_ppmi
+from otto_pipeline.retrieval.spectral import (
+    largest_eigenpairs,
+    orthonormal,
+    product,
+    to_shifted_ppmi,
+)
 
 
 @st.composite
@@ -21,7 +26,9 @@ def symmetric_counts(draw: st.DrawFn) -> NDArray[np.float32]:
 def test_information_equals_its_formula(counts: NDArray[np.float32], shift: float) -> None:
     frequency = counts.sum(axis=1, dtype=np.float64)
     smoothed = frequency**0.75
-    found = shifted_ppmi(csr_array(counts), shift, 0.75).toarray()
+    information = csr_array(counts)
+    to_shifted_ppmi(information, shift, 0.75)
+    found = information.toarray()
     for x, y in np.ndindex(*counts.shape):
         expected = 0.0
         if counts[x, y] > 0:
@@ -53,6 +60,13 @@ def test_small_matrix_has_as_many_eigenpairs_as_rows() -> None:
     values, vectors = largest_eigenpairs(csr_array(symmetric(3, 2)), 48, threads=1, seed=1)
     assert values.shape == (3,)
     assert vectors.shape == (3, 3)
+
+
+def test_dependent_columns_are_left_out_of_a_basis() -> None:
+    columns = np.random.default_rng(1).standard_normal((50, 4), np.float32)
+    basis = orthonormal(np.column_stack([columns, columns[:, 0] - columns[:, 1], 0 * columns]))
+    assert basis.T @ basis == pytest.approx(np.eye(4), abs=1e-4)
+    assert basis @ (basis.T @ columns) == pytest.approx(columns, abs=1e-4)
 
 
 def test_product_does_not_depend_on_threads() -> None:
