@@ -2,7 +2,7 @@
 
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
-python -m bench rankers FOLDER
+python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
 """
@@ -11,6 +11,7 @@ import argparse
 
 from bench import (
     bad_lines,
+    candidates,
     covisitation,
     demo,
     difficulty,
@@ -23,6 +24,7 @@ from bench import (
     rankers,
     real_logs,
     reopen,
+    shortlist,
 )
 from bench.peers import compare
 from otto_pipeline.settings import SCALES
@@ -39,6 +41,8 @@ OTHERS = {
     "matrices": matrices.main,
     "embeddings": embeddings.main,
     "features": features.main,
+    "candidates": candidates.main,
+    "shortlist": shortlist.main,
     "rankers": rankers.main,
     "peers": compare.main,
 }

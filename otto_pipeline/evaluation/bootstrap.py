@@ -39,6 +39,17 @@ def intervals(by_session: pl.DataFrame, seed: int) -> dict[str, Interval]:
     return {name: _interval(values) for name, values in recall.items()}
 
 
+def gains(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """How many labels `one` hits more than `other`, both rows of `metrics.hits_by_session`.
+
+    The recall of these rows is the difference of recall, their `intervals` are those of the
+    difference, paired by session.
+    """
+    keys = ["session", "type"]
+    paired = one.join(other.select(*keys, fewer="hits"), on=keys, how="inner", validate="1:1")
+    return paired.with_columns(pl.col("hits") - pl.col("fewer")).drop("fewer")
+
+
 def _patterns(by_session: pl.DataFrame) -> pl.DataFrame:
     """Distinct counts (hits, labels of each type) of a session, and how many sessions have them."""
     wide = by_session.group_by("session").agg(

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from otto_pipeline.evaluation.bootstrap import intervals
+from otto_pipeline.evaluation.bootstrap import gains, intervals
 
 
 def rows(*counts: tuple[int, str, int, int]) -> pl.DataFrame:
@@ -36,3 +36,17 @@ def test_interval_follows_the_seed() -> None:
     data = rows(*((s, "carts", s % 3, 3) for s in range(50)))
     assert intervals(data, seed=1) == intervals(data.reverse(), seed=1)
     assert intervals(data, seed=1) != intervals(data, seed=2)
+
+
+def test_interval_of_a_gain_is_paired_by_session() -> None:
+    one = rows(*((s, "clicks", s % 2, 1) for s in range(1000)))
+    other = rows(*((s, "clicks", s % 2 and s > 100, 1) for s in range(1000)))
+    low, high = intervals(gains(one, other.reverse()), seed=1)["clicks"]
+    spread = 1.96 * np.sqrt(0.05 * 0.95 / 1000)
+    assert low == pytest.approx(0.05 - spread, abs=0.004)
+    assert high == pytest.approx(0.05 + spread, abs=0.004)
+
+
+def test_nothing_is_gained_on_itself() -> None:
+    data = rows(*((s, "orders", s % 3, 3) for s in range(50)))
+    assert intervals(gains(data, data), seed=1)["total"] == (0, 0)
