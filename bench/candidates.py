@@ -131,7 +131,13 @@ def compared(log: str, found: list[pl.DataFrame], other: str, at: int) -> Iterat
         ["merged", *(shown(of_ours[name]) for name in TARGETS)],
         [other, *(shown(of_theirs[name]) for name in TARGETS)],
         ["difference", *(shown(gain[name], "+") for name in TARGETS)],
-        ["95 %", *(" – ".join(shown(end, "+") for end in bounds[name]) for name in TARGETS)],
+        [
+            "95 %",
+            *(
+                " – ".join(shown(end, "+") for end in bounds[name] if end is not None)
+                for name in TARGETS
+            ),
+        ],
     ]
     yield table([f"recall@{at}", *TARGETS], rows)
     yield verdict(log, of_ours["total"], of_theirs["total"], bounds["total"][1], at)
@@ -160,7 +166,7 @@ def of_log(log: str, found: list[pl.DataFrame]) -> str:
     sessions = sum(labels["session"].n_unique() for labels in found)
     return "\n\n".join(
         [
-            f"{sessions:,} sessions with labels.",
+            f"{sessions:,} sessions with labels; one counts once for each seed.",
             *compared(log, found, "priority", 100),
             *compared(log, found, better, 200),
         ]
