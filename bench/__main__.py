@@ -2,7 +2,7 @@
 
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
-python -m bench rankers FOLDER
+python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER
 python -m bench nearest LANE [WAY…]
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
@@ -12,6 +12,7 @@ import argparse
 
 from bench import (
     bad_lines,
+    candidates,
     covisitation,
     demo,
     difficulty,
@@ -25,6 +26,7 @@ from bench import (
     rankers,
     real_logs,
     reopen,
+    shortlist,
 )
 from bench.peers import compare
 from otto_pipeline.settings import SCALES
@@ -42,6 +44,8 @@ OTHERS = {
     "embeddings": embeddings.main,
     "nearest": nearest.main,
     "features": features.main,
+    "candidates": candidates.main,
+    "shortlist": shortlist.main,
     "rankers": rankers.main,
     "peers": compare.main,
 }

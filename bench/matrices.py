@@ -90,11 +90,12 @@ def pool(log: Path, seed: int) -> Pool:
 
 
 @contextmanager
-def built_lane(log: Path, seed: int) -> Iterator[Path]:
+def built_lane(log: Path, seed: int, days: str = "7") -> Iterator[Path]:
     """The validation lane's folder, built up to what candidates are made from."""
     with scratch() as store:
         settings = load_settings(
             {"OTTO_DATA_DIR": str(log), "OTTO_STORE_DIR": store, "OTTO_SEED": str(seed)}
+            | {"OTTO_VALIDATION_DAYS": days}
         )
         for name, artifacts in STEPS.items():
             if name == "validation/candidates":

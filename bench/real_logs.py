@@ -113,7 +113,7 @@ def main(data: str) -> None:
     text = [
         "Cut seeds 1–5 pooled: a session's hits and labels are summed over the seeds, 95 % "
         "intervals by resampling sessions. Out-of-fold where a type has a ranker. "
-        "`candidates: x` is what source x has in the shortlist of 100."
+        "`candidates: x` is what source x has in the shortlist."
     ]
     for name, days in VALIDATION_DAYS.items():
         table, notes = measure(Path(data) / name / f"{name}.jsonl.gz", days)

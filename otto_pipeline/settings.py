@@ -98,7 +98,7 @@ class Settings(BaseModel):
         "between; or `all`, or `none`.",
     )
     max_candidates: int = Field(
-        100, ge=20, le=1000, description="Candidates of a session that go on to the rankers."
+        80, ge=20, le=1000, description="Candidates of a session that go on to the rankers."
     )
     eligibility_file: Path | None = Field(
         None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 from tabulate import tabulate
 
-from otto_pipeline.evaluation.bootstrap import paired_intervals
+from otto_pipeline.evaluation.bootstrap import intervals
 from otto_pipeline.evaluation.recall import hit_predictions
 from otto_pipeline.evaluation.segments import LENGTH_NAMES, session_segments
 from otto_pipeline.events.event_log import open_event_log
@@ -121,7 +121,8 @@ def _differences(by_session: pl.DataFrame, seed: int) -> Iterator[tuple[str, ...
     """For each type and the total the two recalls, their difference and its interval, as text."""
     mine = scores(recalls(by_session))
     other = scores(recalls(by_session.with_columns(hits="other_hits")))
-    bounds = paired_intervals(by_session, seed)
+    gain = by_session.with_columns(hits=pl.col("other_hits") - pl.col("hits"))
+    bounds = intervals(gain, seed)
     for name, recall in mine.items():
         second, (low, high) = other[name], bounds[name]
         if recall is None or second is None or low is None or high is None:

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from otto_pipeline.evaluation.bootstrap import intervals, paired_intervals
+from otto_pipeline.evaluation.bootstrap import gains, intervals
 
 
 def rows(*counts: tuple[int, str, int, int]) -> pl.DataFrame:
@@ -38,21 +38,15 @@ def test_interval_follows_the_seed() -> None:
     assert intervals(data, seed=1) != intervals(data, seed=2)
 
 
-def test_interval_of_a_difference_is_paired() -> None:
-    n = 2000
-    data = rows(*((s, "clicks", s % 2, 1) for s in range(n)))
-    # both are right on half of the sessions; the other wins 5 % more of them and loses none
-    wins = (pl.col("session") % 40 == 0).cast(pl.Int64)
-    paired = data.with_columns(other_hits=pl.col("hits") + wins)
-    low, high = paired_intervals(paired, seed=1)["clicks"]
-    share = 1 / 40
-    spread = 1.96 * np.sqrt(share * (1 - share) / n)
-    assert low == pytest.approx(share - spread, abs=0.002)
-    assert high == pytest.approx(share + spread, abs=0.002)
+def test_interval_of_a_gain_is_paired_by_session() -> None:
+    one = rows(*((s, "clicks", s % 2, 1) for s in range(1000)))
+    other = rows(*((s, "clicks", s % 2 and s > 100, 1) for s in range(1000)))
+    low, high = intervals(gains(one, other.reverse()), seed=1)["clicks"]
+    spread = 1.96 * np.sqrt(0.05 * 0.95 / 1000)
+    assert low == pytest.approx(0.05 - spread, abs=0.004)
+    assert high == pytest.approx(0.05 + spread, abs=0.004)
 
 
-def test_difference_of_equal_hits_is_zero() -> None:
-    data = rows(*((s, "orders", s % 2, 1) for s in range(100)))
-    found = paired_intervals(data.with_columns(other_hits="hits"), seed=1)
-    assert found["orders"] == found["total"] == (0, 0)
-    assert found["clicks"] == (None, None)
+def test_nothing_is_gained_on_itself() -> None:
+    data = rows(*((s, "orders", s % 3, 3) for s in range(50)))
+    assert intervals(gains(data, data), seed=1)["total"] == (0, 0)
