@@ -28,9 +28,9 @@ from otto_pipeline.features.item import ITEM_FEATURES
 from otto_pipeline.features.session import SESSION_FEATURES
 from otto_pipeline.features.session_item import SESSION_ITEM_FEATURES
 from otto_pipeline.features.similarity import SIMILARITY_FEATURES
-from otto_pipeline.features.similarity_kernels import AGGREGATES, COSINES
+from otto_pipeline.features.similarity_kernels import AGGREGATES
 from otto_pipeline.features.table import FEATURE_NAMES
-from otto_pipeline.retrieval.sources import SOURCES
+from otto_pipeline.retrieval.sources import NEIGHBOUR_SOURCES, SOURCES
 from otto_pipeline.schemas import TYPES, WEIGHTS
 from otto_pipeline.settings import load_settings
 from otto_pipeline.store.dataset import Dataset
@@ -65,9 +65,10 @@ FAMILIES = {
     "session×item": [f.name for f in SESSION_ITEM_FEATURES],
     "similarity": [f.name for f in SIMILARITY_FEATURES],
     **{
-        f"similarity, {name}": [f.name for f in SIMILARITY_FEATURES if f.name.endswith(f"_{name}")]
-        for name in (*AGGREGATES, *(f"cosine_{kind}" for kind in COSINES))
+        f"similarity, {name}": [f"{source}_{name}" for source in NEIGHBOUR_SOURCES]
+        for name in AGGREGATES
     },
+    "similarity, cosines": [f.name for f in SIMILARITY_FEATURES if "_cosine_" in f.name],
 }
 
 

@@ -1,7 +1,7 @@
 """What the sources say of a candidate.
 
-Frame: the candidates of a shard, with `{source}_largest`, the highest score of the source among the
-session's candidates.
+Frame: the candidates of a shard, with `{source}_largest` for each of `SCORED`, the highest score of
+the source among the session's candidates.
 """
 
 import polars as pl
