@@ -1,9 +1,22 @@
-"""What the sources say of a candidate. Frame: the candidates of a shard."""
+"""What the sources say of a candidate.
+
+Frame: the candidates of a shard, with `{source}_largest` for each of `SCORED`, the highest score of
+the source among the session's candidates.
+"""
 
 import polars as pl
 
-from otto_pipeline.features.feature import Feature, ratio
-from otto_pipeline.retrieval.sources import SOURCE_LIMIT, SOURCES
+from otto_pipeline.features.feature import Feature, ratio, share
+from otto_pipeline.retrieval.sources import (
+    HISTORY,
+    SECOND_HOP,
+    SESSION_KNN,
+    SOURCE_LIMIT,
+    SOURCES,
+)
+
+SCORED = (HISTORY, SECOND_HOP, SESSION_KNN)
+"""Sources whose scores are features; the others' are told by similarities and by items."""
 
 _ranks = [pl.col(f"{source}_rank") for source in SOURCES]
 
@@ -13,22 +26,18 @@ CANDIDATE_FEATURES = (
             f"{source}_rank",
             f"Place among the proposals of {source}, 1 is best.",
             pl.col(f"{source}_rank"),
-            pl.Int16,
+            pl.UInt8,
             missing=SOURCE_LIMIT + 1,
         )
         for source in SOURCES
     ),
     *(
-        Feature(f"{source}_score", f"Score by {source}.", pl.col(f"{source}_score"))
-        for source in SOURCES
-    ),
-    *(
-        Feature(
+        share(
             f"{source}_part",
             f"Score by {source} as a part of the session's highest.",
-            ratio(pl.col(f"{source}_score"), pl.col(f"{source}_score").max().over("session")),
+            ratio(pl.col(f"{source}_score"), pl.col(f"{source}_largest")),
         )
-        for source in SOURCES
+        for source in SCORED
     ),
     *(
         feature
@@ -53,3 +62,11 @@ CANDIDATE_FEATURES = (
         pl.Int8,
     ),
 )
+
+
+def with_largest(candidates: pl.LazyFrame) -> pl.LazyFrame:
+    """Candidates in their order, with `{source}_largest`."""
+    largest = candidates.group_by("session").agg(
+        pl.col(f"{source}_score").max().alias(f"{source}_largest") for source in SCORED
+    )
+    return candidates.join(largest, on="session", how="left", maintain_order="left")

@@ -6,7 +6,7 @@ carts, 2 orders, `clock` hour of the day), one session at a time.
 
 import polars as pl
 
-from otto_pipeline.features.feature import Feature, ratio
+from otto_pipeline.features.feature import Feature, amount, ratio, share
 from otto_pipeline.schemas import TYPES
 
 _minutes = (pl.col("second").max() - pl.col("second").min()) / 60
@@ -19,22 +19,22 @@ SESSION_FEATURES = (
             f"session_{name}",
             f"{name.capitalize()} of the session.",
             (pl.col("type") == code).sum(),
-            pl.Int16,
+            dtype,
         )
-        for code, name in enumerate(TYPES)
+        for code, (name, dtype) in enumerate(zip(TYPES, (pl.Int16, pl.Int8, pl.Int8), strict=True))
     ),
-    Feature("session_minutes", "Minutes from its first to its last event.", _minutes),
-    Feature(
+    amount("session_minutes", "Minutes from its first to its last event.", _minutes),
+    amount(
         "session_minutes_per_event", "Mean minutes between events.", ratio(_minutes, pl.len() - 1)
     ),
-    Feature(
+    amount(
         "session_last_gap",
         "Minutes between its last two events.",
         (pl.col("second").get(-1) - pl.col("second").get(-2, null_on_oob=True)) / 60,
     ),
     Feature("session_last_type", "Type of its last event.", pl.col("type").last(), pl.Int8),
     Feature("session_last_hour", "Hour of its last event, UTC.", pl.col("clock").last(), pl.Int8),
-    Feature(
+    share(
         "session_new_share",
         "Distinct items per event: 1 where nothing was seen twice.",
         pl.col("aid").n_unique() / pl.len(),

@@ -8,7 +8,7 @@ zero.
 
 import polars as pl
 
-from otto_pipeline.features.feature import Feature
+from otto_pipeline.features.feature import Feature, amount, share
 from otto_pipeline.schemas import TYPES
 
 SESSION_ITEM_FEATURES = (
@@ -17,12 +17,12 @@ SESSION_ITEM_FEATURES = (
             f"own_{name}",
             f"{name.capitalize()} of the item in the session.",
             (pl.col("type") == code).sum(),
-            pl.Int16,
+            pl.Int8,
             missing=0,
         )
         for code, name in enumerate(TYPES)
     ),
-    Feature(
+    share(
         "own_share",
         "The item's share of the session's events.",
         pl.len() / pl.col("session_size").first(),
@@ -40,12 +40,12 @@ SESSION_ITEM_FEATURES = (
         pl.col("place").max(),
         pl.Int16,
     ),
-    Feature(
+    amount(
         "own_minutes_ago",
         "Minutes from the item's last event to the session's last.",
         pl.col("minutes_ago").min(),
     ),
-    Feature(
+    amount(
         "own_span",
         "Minutes from the item's first to its last event in the session.",
         pl.col("minutes_ago").max() - pl.col("minutes_ago").min(),
@@ -57,7 +57,7 @@ SESSION_ITEM_FEATURES = (
         pl.Int8,
     ),
     *(
-        Feature(
+        amount(
             f"own_minutes_since_{name}",
             f"Minutes from the item's last of {name} to the session's last event.",
             pl.col("minutes_ago").filter(pl.col("type") == code).min(),

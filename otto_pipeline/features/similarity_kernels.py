@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.event_log import EventLog
+from otto_pipeline.features.feature import PARTS
 from otto_pipeline.retrieval.neighbours import NeighbourTable, share_of
 
 AGGREGATES = ("recent", "max", "last", "back")
 COSINES = ("mean", "max", "last")
-PARTS = 2**15 - 1
-"""A similarity v of 0 to 1 is stored as √v in parts of this: fine where most values lie, near 0."""
 
 Kernel = Callable[[int, int], NDArray]
 
@@ -42,20 +41,20 @@ def shares(
     return _joined(kernel, empty, log, session, start, threads)
 
 
-def cosine(
-    vectors: NDArray[np.float32], log: EventLog, candidates: pl.DataFrame, threads: int
-) -> NDArray[np.float32]:
-    """The candidates' cosines with the session's items by `COSINES`, f32 [3, rows].
+def cosines(
+    log: EventLog, candidates: pl.DataFrame, vectors: NDArray[np.float32], threads: int
+) -> NDArray[np.int16]:
+    """The candidates' cosines with the session's items by `COSINES`, in `PARTS`, i16 [3, rows].
 
-    `vectors` f32 [items, d]; a vector of zeros has a cosine of 0 with all. The mean is weighted
-    by recency.
+    `vectors` f32 [items, d] have length 1, or 0 and a cosine of 0 with all. The mean is weighted by
+    recency.
     """
     session, start, aid = _by_session(candidates)
     kernel = partial(
         _cosines_of_block,
         *(session, start, aid, log.session_start, log.aid, vectors),
     )
-    empty = np.empty((len(COSINES), 0), np.float32)
+    empty = np.empty((len(COSINES), 0), np.int16)
     return _joined(kernel, empty, log, session, start, threads)
 
 
@@ -194,9 +193,9 @@ def _cosines_of_block(
     first: int,
     last: int,
 ) -> NDArray:
-    """`cosine` of the candidates of sessions number first … last−1."""
+    """`cosines` of the candidates of sessions number first … last−1."""
     offset = start[first]
-    out = np.zeros((len(COSINES), start[last] - offset), np.float32)
+    out = np.zeros((len(COSINES), start[last] - offset), np.int16)
     place_of = np.full(len(vectors), -1, np.int32)
     longest = 0
     for number in range(first, last):
@@ -215,17 +214,20 @@ def _cosines_of_block(
                 largest = max(largest, value)
                 if place == 0:
                     latest = value
-            out[0, row - offset] = mean
-            out[1, row - offset] = largest
-            out[2, row - offset] = latest
+            out[0, row - offset] = _in_parts(mean)
+            out[1, row - offset] = _in_parts(largest)
+            out[2, row - offset] = _in_parts(latest)
     return out
 
 
 @inner_njit
 def _cosine(vectors: NDArray[np.float32], x: int, y: int) -> float:
-    product, of_x, of_y = 0.0, 0.0, 0.0
+    product = 0.0
     for k in range(vectors.shape[1]):
         product += vectors[x, k] * vectors[y, k]
-        of_x += vectors[x, k] ** 2
-        of_y += vectors[y, k] ** 2
-    return product / np.sqrt(of_x * of_y) if of_x * of_y > 0 else 0.0
+    return product
+
+
+@inner_njit
+def _in_parts(cosine: float) -> int:
+    return int(np.rint(min(max(cosine, -1.0), 1.0) * PARTS))

@@ -1,4 +1,5 @@
-"""Candidates, event log, matrices, popularity → features: one row per candidate, shard by shard.
+"""Candidates, event log, matrices, embeddings, popularity → features, shard by shard: a row per
+candidate.
 
 Each family of features is a module with a declared list; this module evaluates the lists and puts
 their columns beside each other. Missing values become each feature's sentinel.
@@ -12,15 +13,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from otto_pipeline.events.event_log import EventLog, open_event_log
-from otto_pipeline.features.candidate import CANDIDATE_FEATURES
+from otto_pipeline.features.candidate import CANDIDATE_FEATURES, with_largest
 from otto_pipeline.features.feature import Feature
 from otto_pipeline.features.item import ITEM_FEATURES
 from otto_pipeline.features.session import SESSION_FEATURES
 from otto_pipeline.features.session_item import SESSION_ITEM_FEATURES
-from otto_pipeline.features.similarity import SIMILARITY_FEATURES
-from otto_pipeline.features.similarity_kernels import shares
+from otto_pipeline.features.similarity import SIMILARITY_FEATURES, similarities
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
 from otto_pipeline.retrieval.popularity import WEEK_SECONDS
+from otto_pipeline.retrieval.vectors import read_vectors
 from otto_pipeline.schemas import AID, SESSION, TYPES, Column, Table
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
@@ -73,8 +75,9 @@ def write_features(inputs: Inputs, shard: int, settings: Settings, path: Path) -
     log = open_event_log(inputs["event_log"])
     candidates = inputs["candidates"].read_shard(shard)
     tables = open_neighbours(inputs["neighbours"])
+    vectors = tuple(read_vectors(inputs[one.name], log.n_items) for one in EMBEDDINGS)
     items = item_features(inputs["popularity"], log)
-    frame = features(log, candidates, items, tables, settings.threads)
+    frame = features(log, candidates, items, tables, vectors, settings.threads)
     if "labels" in inputs:
         frame = add_labels(frame, inputs["labels"].scan())
     frame.write_parquet(path, use_pyarrow=False, statistics=False)
@@ -86,21 +89,16 @@ def features(
     candidates: pl.DataFrame,
     items: pl.DataFrame,
     tables: tuple[NeighbourTable, ...],
+    vectors: tuple[NDArray[np.float32], ...],
     threads: int,
 ) -> pl.DataFrame:
-    """Key columns and `FEATURES` of candidates, in their order; one table for each matrix."""
-    similarities = pl.DataFrame(
-        {
-            feature.name: column
-            for feature, column in zip(
-                SIMILARITY_FEATURES, shares(log, candidates, tables, threads), strict=True
-            )
-        }
-    )
+    """Key columns and `FEATURES` of candidates, in their order; of `tables` and `vectors` as
+    `similarities` says.
+    """
+    similar = similarities(log, candidates, tables, vectors, threads)
     events = visible_events(log, candidates["session"].unique().sort().to_numpy())
     return (
-        pl.concat([candidates, similarities], how="horizontal")
-        .lazy()
+        with_largest(pl.concat([candidates, similar], how="horizontal").lazy())
         .select("session", "aid", *(f.of_rows() for f in CANDIDATE_FEATURES + SIMILARITY_FEATURES))
         .join(
             _by(events, ["session"], SESSION_FEATURES),
@@ -176,5 +174,5 @@ def _same_shards_as_candidates(inputs: Inputs, _settings: Settings) -> int:
 
 
 FEATURES_STAGE = Stage(
-    write=write_features, shards=_same_shards_as_candidates, version=f"1 {' '.join(FEATURE_NAMES)}"
+    write=write_features, shards=_same_shards_as_candidates, version=f"2 {' '.join(FEATURE_NAMES)}"
 )

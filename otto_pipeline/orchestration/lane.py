@@ -184,6 +184,7 @@ def lane(
                 **popularity,
                 "neighbours": f"{name}/neighbours",
                 "candidates": f"{name}/candidates",
+                **embeddings,
                 **({"labels": labels} if labels else {}),
             },
         ),

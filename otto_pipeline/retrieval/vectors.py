@@ -15,8 +15,8 @@ from otto_pipeline.retrieval.spectral import spectral
 from otto_pipeline.retrieval.word2vec import word2vec
 from otto_pipeline.schemas import embedding_table
 from otto_pipeline.settings import Settings
-from otto_pipeline.store.dataset import Figures
-from otto_pipeline.store.parquet import PieceWriter
+from otto_pipeline.store.dataset import Dataset, Figures
+from otto_pipeline.store.parquet import PieceWriter, read_pieces
 from otto_pipeline.store.stage import Inputs, Stage
 
 ONE_THREAD_EVENTS = 3_000_000
@@ -53,6 +53,14 @@ def write_embedding(
             unit = vectors[items] / length[items, None]
             writer.write(pl.DataFrame({"aid": items, "vector": unit}, schema=empty.schema))
     return {"items": len(aid), "dimensions": embedding.dimensions}
+
+
+def read_vectors(embedding: Dataset, n_items: int) -> NDArray[np.float32]:
+    """The vectors of all items, n_items × dimensions, of length 1; zeros where there is none."""
+    vectors = np.zeros((n_items, embedding.figures()["dimensions"]), np.float32)
+    for piece in read_pieces(embedding.files[0]):
+        vectors[piece["aid"].to_numpy()] = piece["vector"].to_numpy()
+    return vectors
 
 
 def learn(

@@ -1,8 +1,13 @@
+import math
+
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from otto_pipeline.events.event_log import EventLog
+from otto_pipeline.features.feature import PARTS, amount, share
 from otto_pipeline.features.item import ITEM_FEATURES
 from otto_pipeline.features.table import (
     FEATURES,
@@ -12,9 +17,10 @@ from otto_pipeline.features.table import (
     features,
 )
 from otto_pipeline.orchestration.checks import table_failures
+from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.sources import SOURCE_LIMIT
 from otto_pipeline.schemas import LABELS, TYPES
-from otto_pipeline_tests.logs import frame, log_of, random_events
+from otto_pipeline_tests.logs import N_ITEMS, frame, log_of, random_events
 from otto_pipeline_tests.retrieval.test_candidates import candidates_of, tables_of
 
 NO_ITEMS = pl.DataFrame(
@@ -22,14 +28,25 @@ NO_ITEMS = pl.DataFrame(
 )
 
 
+NO_VECTORS = tuple(np.zeros((N_ITEMS, one.dimensions), np.float32) for one in EMBEDDINGS)
+
+
 def features_of(log: EventLog, sessions: list[int]) -> pl.DataFrame:
-    return features(log, candidates_of(log, sessions), NO_ITEMS, tables_of(log), 1)
+    return features(log, candidates_of(log, sessions), NO_ITEMS, tables_of(log), NO_VECTORS, 1)
 
 
 def row_of(found: pl.DataFrame, session: int, aid: int) -> dict:
     return found.row(
         by_predicate=(pl.col("session") == session) & (pl.col("aid") == aid), named=True
     )
+
+
+def in_parts(value: float) -> int:
+    return round(math.sqrt(value) * PARTS)
+
+
+def in_logs(value: float) -> int:
+    return round(math.log1p(value) * 1000)
 
 
 SHOPPER = frame(
@@ -44,12 +61,12 @@ def test_session_item_features_say_what_the_session_did_with_the_item() -> None:
     row = row_of(features_of(log_of(SHOPPER), [0]), 0, 1)
     assert (row["own_clicks"], row["own_carts"], row["own_orders"]) == (1, 1, 0)
     assert (row["own_last_place"], row["own_first_place"]) == (1, 3)
-    assert row["own_minutes_ago"] == (3600 - 180) / 60
-    assert row["own_span"] == 3
+    assert row["own_minutes_ago"] == in_logs((3600 - 180) / 60)
+    assert row["own_span"] == in_logs(3)
     assert row["own_last_type"] == 1
-    assert row["own_minutes_since_clicks"] == 60
+    assert row["own_minutes_since_clicks"] == in_logs(60)
     assert row["own_minutes_since_orders"] == -1
-    assert row["own_share"] == 0.5
+    assert row["own_share"] == in_parts(0.5)
 
 
 def test_candidate_that_the_session_has_not_met_has_sentinels() -> None:
@@ -57,18 +74,18 @@ def test_candidate_that_the_session_has_not_met_has_sentinels() -> None:
     assert (row["own_clicks"], row["own_share"]) == (0, 0)
     assert (row["own_last_place"], row["own_minutes_ago"], row["own_last_type"]) == (-1, -1, -1)
     assert row["history_rank"] == SOURCE_LIMIT + 1
-    assert row["history_score"] == -1
+    assert row["history_part"] == -1
     assert row["popularity_rank"] == 1
 
 
 def test_session_features_describe_the_visible_events() -> None:
     row = row_of(features_of(log_of(SHOPPER), [0]), 0, 2)
     assert (row["session_events"], row["session_items"], row["session_carts"]) == (4, 3, 1)
-    assert row["session_minutes"] == 60
-    assert row["session_minutes_per_event"] == 20
-    assert row["session_last_gap"] == (3600 - 180) / 60
+    assert row["session_minutes"] == in_logs(60)
+    assert row["session_minutes_per_event"] == in_logs(20)
+    assert row["session_last_gap"] == in_logs((3600 - 180) / 60)
     assert (row["session_last_type"], row["session_last_hour"]) == (0, 1)
-    assert row["session_new_share"] == 0.75
+    assert row["session_new_share"] == in_parts(0.75)
 
 
 def test_session_of_one_event_has_no_gap() -> None:
@@ -84,10 +101,10 @@ def test_rates_do_not_depend_on_the_length_of_the_log(weeks: int) -> None:
         weeks=pl.lit(weeks), last_second=pl.lit(100), sessions_week=pl.lit(5), last_seen=pl.lit(40)
     )
     row = counts.select(feature.of_rows() for feature in ITEM_FEATURES).row(0, named=True)
-    assert [row[f"item_{name}_rate"] for name in TYPES] == [7, 7, 7]
-    assert row["item_trend"] == 1
-    assert row["item_orders_per_click"] == 1
-    assert row["item_hours_unseen"] == 60 / 3600
+    assert [row[f"item_{name}_rate"] for name in TYPES] == [in_logs(7)] * 3
+    assert row["item_trend"] == in_logs(1)
+    assert row["item_orders_per_click"] == in_logs(1)
+    assert row["item_hours_unseen"] == in_logs(60 / 3600)
 
 
 @given(events=random_events())
@@ -96,7 +113,7 @@ def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataF
     log = log_of(events)
     sessions = events["session"].unique().sort().to_list()
     found = candidates_of(log, sessions, max_candidates=6)
-    table = features(log, found, NO_ITEMS, tables_of(log), 1)
+    table = features(log, found, NO_ITEMS, tables_of(log), NO_VECTORS, 1)
     assert table.select("session", "aid").equals(found.select("session", "aid"))
     assert not table_failures(SUBMISSION_FEATURES, table)
     assert table.null_count().sum_horizontal().item() == 0
@@ -106,7 +123,8 @@ def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataF
 def test_count_beyond_its_type_stays_at_the_largest() -> None:
     rows = [(0, 1, second, "clicks") for second in range(40_000)]
     row = row_of(features_of(log_of(frame(*rows)), [0]), 0, 1)
-    assert row["session_events"] == row["own_clicks"] == 2**15 - 1
+    assert row["session_events"] == 2**15 - 1
+    assert row["own_clicks"] == 2**7 - 1
 
 
 def test_labels_mark_the_candidates_that_they_name() -> None:
@@ -127,3 +145,35 @@ def test_features_are_named_once_and_described() -> None:
     names = [feature.name for feature in FEATURES]
     assert len(set(names)) == len(names)
     assert all(feature.description.endswith(".") for feature in FEATURES)
+
+
+@given(values=st.lists(st.floats(0, 1e9), min_size=2))
+def test_two_bytes_keep_the_order_and_the_size(values: list[float]) -> None:
+    frame = pl.DataFrame({"v": sorted(values)})
+    family = (share("part", "Of one.", pl.col("v") / 1e9), amount("log", "Of all.", pl.col("v")))
+    made = frame.select(f.of_rows() for f in family).select(f.filled() for f in family)
+    assert made["part"].is_sorted()
+    assert made["log"].is_sorted()
+    assert made["part"].to_numpy() / PARTS == pytest.approx(
+        np.sqrt(frame["v"].to_numpy() / 1e9), abs=2e-5
+    )
+    assert np.expm1(made["log"].to_numpy() / 1000) == pytest.approx(
+        frame["v"].to_numpy(), rel=1e-3, abs=1e-3
+    )
+
+
+def test_value_that_is_missing_or_negative_has_its_place() -> None:
+    frame = pl.DataFrame({"v": [None, -5.0, 0.0]})
+    feature = amount("log", "Of all.", pl.col("v"))
+    made = frame.select(feature.of_rows()).select(feature.filled())
+    assert made["log"].to_list() == [-1, 0, 0]
+
+
+def test_row_fits_its_budget() -> None:
+    """DESIGN.md: within about 100 columns and 190 bytes a row."""
+    assert len(FEATURES) <= 105
+    sizes = [
+        pl.Series([0], dtype=column.dtype).estimated_size()
+        for column in SUBMISSION_FEATURES.columns
+    ]
+    assert sum(sizes) <= 190
