@@ -5,9 +5,9 @@ import optuna
 import pytest
 
 from otto_pipeline.orchestration.validation import RANKER_ARTIFACTS
+from otto_pipeline.ranking.margins import load_ranker
 from otto_pipeline.ranking.ranker import fold_rankers_stage
 from otto_pipeline.ranking.recipe import tuned_parameters
-from otto_pipeline.ranking.scoring import load_ranker
 from otto_pipeline.ranking.tuning import DEPTHS, SPACE, tune, write_tuned
 from otto_pipeline.settings import Settings, SettingsError
 from otto_pipeline.store.dataset import Dataset
