@@ -26,7 +26,6 @@ from otto_pipeline.retrieval.sources import (
 )
 from otto_pipeline.retrieval.union import (
     AID_MASK,
-    LARGEST_UNION,
     UNRANKED,
     Sources,
     best_first_key,
@@ -145,9 +144,10 @@ def _candidates_of_block(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, NDArray, int]:
     """Candidates of queries first … last−1, and how many items were not eligible."""
     n_sources = len(list_weights)
-    work = make_workspace(len(sources.postings.sessions))
-    list_score, pre_score = np.empty(LARGEST_UNION, np.float32), np.empty(LARGEST_UNION, np.float32)
-    rows = (last - first) * min(max_candidates, LARGEST_UNION)
+    work = make_workspace(sources)
+    largest = work.fact.shape[1]
+    list_score, pre_score = np.empty(largest, np.float32), np.empty(largest, np.float32)
+    rows = (last - first) * min(max_candidates, largest)
     out_session = np.empty(rows, np.int32)
     out_aid = np.empty(rows, np.int32)
     out_ranks = np.empty((n_sources, rows), np.uint16)

@@ -37,9 +37,12 @@ from otto_pipeline.store.stage import Inputs
 
 TYPE_WEIGHTS = (1.0, 3.0, 6.0)
 """Weight of a click, cart, order of the session's own (OTTO.md, seed)."""
-N_SOURCES = len(SOURCES)
-SECOND_HOP, SESSION_KNN, POPULARITY = N_SOURCES - 3, N_SOURCES - 2, N_SOURCES - 1
-OWN_ITEMS, EVENTS = N_SOURCES, N_SOURCES + 1
+# Kernels are compiled once and kept on disk, while settings choose the sources: nothing below that
+# a kernel reads depends on how many there are. Sources are counted from the end, as facts are.
+SECOND_HOP, SESSION_KNN, POPULARITY = -3, -2, -1
+OWN_ITEMS, EVENTS = -2, -1
+BESIDE_TABLES, SESSION_FACTS = 4, 2
+"""Sources that are no tables of neighbours; facts that are no ranks."""
 FACTS = (*(f"{source}_rank" for source in SOURCES), "own_items", "events")
 """What is known of each item of the union: its rank in each source, and how many distinct items and
 events the session has."""
@@ -47,7 +50,8 @@ UNRANKED = SOURCE_LIMIT + 1
 """Rank of an item that is not among the source's best."""
 ORDERED, DENIED = -2, -3
 """Marks of slots that are not eligible."""
-LARGEST_UNION = N_SOURCES * SOURCE_LIMIT
+LARGEST_UNION = len(SOURCES) * SOURCE_LIMIT
+"""Items of the union of this process's sources; kernels take the workspace's size."""
 LARGEST_FACT = 2**16 - 1
 AID_BITS = 32
 AID_MASK = 2**AID_BITS - 1
@@ -60,6 +64,7 @@ class Sources(NamedTuple):
     aid: NDArray[np.int32]
     type: NDArray[np.uint8]
     tables: tuple[NeighbourTable, ...]
+    hop_table: int
     postings: Postings
     popular: NDArray[np.int32]
     popular_score: NDArray[np.float64]
@@ -102,6 +107,7 @@ def sources_of(
         log.aid,
         log.type,
         tables,
+        HOP_TABLE,
         postings,
         popular["aid"].to_numpy(),
         popular["score"].to_numpy(),
@@ -124,16 +130,18 @@ def open_sources(inputs: Inputs, settings: Settings) -> Sources:
 
 
 @njit(cache=True, nogil=True)
-def make_workspace(n_items: int) -> Workspace:
-    """Working memory for sessions of a log of so many items; pages count once they are touched."""
+def make_workspace(sources: Sources) -> Workspace:
+    """Working memory as large as the log has items; pages count once they are touched."""
+    n_items, n_sources = len(sources.postings.sessions), len(sources.tables) + BESIDE_TABLES
+    largest = n_sources * SOURCE_LIMIT
     return Workspace(
         np.full(n_items, -1, np.int32),
         np.empty(n_items, np.int32),
-        np.zeros((N_SOURCES, n_items)),
+        np.zeros((n_sources, n_items)),
         np.empty(n_items, np.int64),
         np.full(n_items, -1, np.int32),
-        np.empty(LARGEST_UNION, np.int32),
-        np.empty((len(FACTS), LARGEST_UNION), np.uint16),
+        np.empty(largest, np.int32),
+        np.empty((n_sources + SESSION_FACTS, largest), np.uint16),
         make_similarities(),
         np.empty(NEIGHBOURS, np.int64),
         np.empty(NEIGHBOURS),
@@ -149,11 +157,11 @@ def fill_union(session: int, sources: Sources, work: Workspace) -> tuple[int, in
     """
     own = _add_history(session, sources, work)
     slots = _add_first_hop(own, sources.tables, work)
-    slots = _add_second_hop(own, slots, sources.tables[HOP_TABLE], work)
+    slots = _add_second_hop(own, slots, sources.tables[sources.hop_table], work)
     slots = _add_similar_sessions(session, own, slots, sources, work)
     slots = _add_popular(slots, sources, work)
     size = 0
-    for source in range(N_SOURCES):
+    for source in range(len(work.score)):
         size = _rank(source, slots, size, work)
     events = sources.session_start[session + 1] - sources.session_start[session]
     work.fact[OWN_ITEMS, :size] = min(own, LARGEST_FACT)
@@ -180,7 +188,7 @@ def drop_ineligible(session: int, size: int, sources: Sources, work: Workspace) 
         slot = work.member[place]
         if work.mark[slot] > dropped:
             work.member[kept] = slot
-            for fact in range(N_SOURCES):
+            for fact in range(len(work.score)):
                 work.fact[fact, kept] = work.fact[fact, place]
             work.place_of[slot] = kept
             kept += 1
@@ -207,7 +215,7 @@ def clear_union(slots: int, work: Workspace) -> None:
         work.slot_of[work.aid[slot]] = -1
         work.place_of[slot] = -1
         work.mark[slot] = -1
-    for source in range(N_SOURCES):
+    for source in range(len(work.score)):
         for slot in range(slots):
             work.score[source, slot] = 0
 
@@ -269,7 +277,7 @@ def _add_second_hop(own: int, size: int, table: NeighbourTable, work: Workspace)
     """
     first_hop = work.score[SECOND_HOP]  # until it is overwritten with what it leads to
     for slot in range(own, size):
-        for source in range(1, SECOND_HOP):
+        for source in range(1, len(work.score) + SECOND_HOP):
             first_hop[slot] += work.score[source, slot]
     found = _best_first(first_hop, own, size, work)
     weights = np.empty(min(found, HOP_SOURCES))
@@ -334,7 +342,7 @@ def _rank(source: int, slots: int, size: int, work: Workspace) -> int:
             place = size
             work.place_of[slot] = place
             work.member[place] = slot
-            work.fact[:N_SOURCES, place] = UNRANKED
+            work.fact[: len(work.score), place] = UNRANKED
             size += 1
         work.fact[source, place] = number + 1
     return size

@@ -13,7 +13,6 @@ from otto_pipeline.events.hashing import draw, draw_pairs
 from otto_pipeline.retrieval.sources import UNION_SAMPLE, UNION_VERSION
 from otto_pipeline.retrieval.union import (
     FACTS,
-    LARGEST_UNION,
     Sources,
     clear_union,
     drop_ineligible,
@@ -87,10 +86,10 @@ def unions(sources: Sources, queries: NDArray[np.int32], threads: int) -> pl.Dat
 def _unions_of_block(
     queries: NDArray[np.int32], sources: Sources, first: int, last: int
 ) -> tuple[NDArray, NDArray, NDArray]:
-    work = make_workspace(len(sources.postings.sessions))
-    rows = (last - first) * LARGEST_UNION
+    work = make_workspace(sources)
+    rows = (last - first) * work.fact.shape[1]
     out_session, out_aid = np.empty(rows, np.int32), np.empty(rows, np.int32)
-    out_facts = np.empty((len(FACTS), rows), np.uint16)
+    out_facts = np.empty((len(work.fact), rows), np.uint16)
     row = 0
     for query in range(first, last):
         union, slots = fill_union(queries[query], sources, work)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from numba import njit
 from numpy.typing import NDArray
 
 from otto_pipeline.events.eligibility import Eligibility
@@ -26,7 +27,15 @@ from otto_pipeline.retrieval.sources import (
     RANK_OFFSET,
     SOURCES,
 )
-from otto_pipeline.retrieval.union import sources_of
+from otto_pipeline.retrieval.union import (
+    BESIDE_TABLES,
+    UNRANKED,
+    Sources,
+    clear_union,
+    fill_union,
+    make_workspace,
+    sources_of,
+)
 from otto_pipeline.schemas import COVISITATION
 from otto_pipeline_tests.logs import N_ITEMS, frame, log_of, random_events
 
@@ -221,3 +230,30 @@ def test_postings_of_a_popular_item_are_its_latest_sessions() -> None:
     table = postings_of(log)
     assert (table.entry // 4096).tolist() == list(range(7, LATEST + 7))
     assert table.sessions[3] == LATEST + 7
+
+
+@njit
+def ranks_of(session: int, sources: Sources) -> dict[int, tuple[int, int, int]]:
+    """By item: its rank in history, session kNN and popularity."""
+    work = make_workspace(sources)
+    found = {}
+    size, slots = fill_union(session, sources, work)
+    for place in range(size):
+        fact = work.fact[:, place]
+        ranks = (fact[0], fact[-4], fact[-3])
+        if min(ranks) < UNRANKED:
+            found[work.aid[work.member[place]]] = ranks
+    clear_union(slots, work)
+    return found
+
+
+@pytest.mark.parametrize("n_tables", [1, 2, len(NEIGHBOUR_SOURCES)])
+def test_number_of_tables_leaves_no_trace_in_the_other_sources(n_tables: int) -> None:
+    places = [(session, place) for session in range(6) for place in range(7)]
+    log = log_of(frame(*((s, (s * 3 + k * k) % N_ITEMS, s * 99 + k, "clicks") for s, k in places)))
+    everything = Eligibility(np.zeros(log.n_items, np.bool_), exclude_ordered=False)
+    sources = sources_of(log, tables_of(log), postings_of(log), POPULAR, everything)
+    fewer = sources._replace(tables=sources.tables[:n_tables], hop_table=0)
+    assert len(make_workspace(fewer).score) == n_tables + BESIDE_TABLES
+    for session in range(6):
+        assert dict(ranks_of(session, fewer)) == dict(ranks_of(session, sources))
