@@ -8,7 +8,8 @@ which settings it reads; only those enter its fingerprint.
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,22 @@ SCALES = ("demo", "pct1", "pct10", "full")
 
 class SettingsError(ValueError):
     """A setting is unknown or has a value that cannot be used."""
+
+
+@contextmanager
+def extra(name: str, wanted_by: str) -> Iterator[None]:
+    """Around the import of a library that only the package's extra `name` brings.
+
+    Raises:
+        SettingsError: it is not installed; says how to install it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{wanted_by} needs {error.name}, which is not installed: "
+            f"pip install 'otto-pipeline[{name}]'"
+        ) from None
 
 
 def machine_memory_gb() -> float:

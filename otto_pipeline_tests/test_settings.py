@@ -1,8 +1,9 @@
+import importlib
 from pathlib import Path
 
 import pytest
 
-from otto_pipeline.settings import Settings, SettingsError, load_settings, settings_table
+from otto_pipeline.settings import Settings, SettingsError, extra, load_settings, settings_table
 
 
 def written(folder: Path, text: str | bytes) -> str:
@@ -111,3 +112,11 @@ def test_table_has_a_described_line_for_every_setting() -> None:
     assert len(lines) == len(Settings.model_fields)
     for line, (name, field) in zip(lines, Settings.model_fields.items(), strict=True):
         assert line.startswith(f"| `OTTO_{name.upper()}` | {field.description} |")
+
+
+def test_library_of_an_extra_that_is_not_there_says_how_to_install_it() -> None:
+    with (
+        pytest.raises(SettingsError, match=r"otto tune needs none_such.*otto-pipeline\[tuning\]"),
+        extra("tuning", "otto tune"),
+    ):
+        importlib.import_module("none_such")

@@ -1,11 +1,11 @@
 """Scores, source report, funnel → pictures (PNG)."""
 
-import io
 from typing import Any
 
 import polars as pl
 
 from otto_pipeline.evaluation.source_report import AT
+from otto_pipeline.pictures import panels, png
 from otto_pipeline.schemas import TYPES
 
 NAMES = (*TYPES, "total")
@@ -14,8 +14,8 @@ NAMES = (*TYPES, "total")
 def recall_plot(scores: pl.DataFrame) -> bytes:
     """Recall@20 by system and type, with 95 % intervals (a table of `SCORES`)."""
     systems = scores["system"].unique(maintain_order=True).to_list()
-    figure, panels = _panels(len(systems))
-    for axis, name in zip(panels[0], NAMES, strict=True):
+    figure, axes = _panels(len(systems))
+    for axis, name in zip(axes[0], NAMES, strict=True):
         rows = scores.filter(pl.col("type") == name)
         recall = rows["recall"].fill_null(0).to_numpy()
         low = recall - rows["low"].fill_null(0).to_numpy()
@@ -23,14 +23,14 @@ def recall_plot(scores: pl.DataFrame) -> bytes:
         colors = ["C0" if system == systems[0] else "0.7" for system in systems]
         axis.barh(systems, recall, color=colors, xerr=[low.clip(0), high.clip(0)], ecolor="0.4")
         axis.set_title(f"{name} recall@20", fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def sources_plot(report: pl.DataFrame) -> bytes:
     """Recall of each source alone, and what is lost without it (a table of `SOURCE_REPORT`)."""
     rows = report.filter(pl.col("source") != report["source"][0]).fill_null(0)
-    figure, panels = _panels(rows["source"].n_unique(), rows=2)
-    for alone, lost, name in zip(*panels, NAMES, strict=True):
+    figure, axes = _panels(rows["source"].n_unique(), rows=2)
+    for alone, lost, name in zip(*axes, NAMES, strict=True):
         of_type = rows.filter(pl.col("type") == name)
         for number, k in enumerate(reversed(AT)):
             shade = str(0.85 - 0.2 * number)
@@ -40,45 +40,28 @@ def sources_plot(report: pl.DataFrame) -> bytes:
         lost.barh(of_type["source"], union, color="0.75", label="of the union")
         lost.barh(of_type["source"], shortlist, color="C0", label="of the shortlist", height=0.4)
         lost.set_title(f"{name}: % lost without it", fontsize=9)
-    for row in panels:
+    for row in axes:
         row[0].legend(fontsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 def funnel_plot(funnel: pl.DataFrame) -> bytes:
     """Share of the labels that each step leaves, by type (a table of `FUNNEL`)."""
     steps = funnel["step"].unique(maintain_order=True).to_list()
-    figure, panels = _panels(len(steps))
-    for axis, name in zip(panels[0], NAMES, strict=True):
+    figure, axes = _panels(len(steps))
+    for axis, name in zip(axes[0], NAMES, strict=True):
         share = 100 * funnel.filter(pl.col("type") == name)["share"].fill_null(0)
         bars = axis.barh(steps, share, color="C0")
         axis.bar_label(bars, fmt="%.1f", fontsize=8)
         axis.set_title(f"{name}: % of labels left", fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def _panels(bars: int, rows: int = 1) -> tuple[Any, Any]:
     """A figure with rows of panels, one for each of `NAMES`, of so many horizontal bars."""
-    import matplotlib as mpl  # noqa: PLC0415  # half a second of import that only pictures need
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
     size = (11, rows * (0.35 * bars + 1.2))
-    figure, panels = plt.subplots(rows, len(NAMES), figsize=size, sharey=True, squeeze=False)
-    panels[0][0].invert_yaxis()  # of all, as they share it
-    for axis in panels.flat:
-        axis.tick_params(labelsize=8)
+    figure, axes = panels(rows, len(NAMES), size, sharey=True)
+    axes[0][0].invert_yaxis()  # of all, as they share it
+    for axis in axes.flat:
         axis.locator_params(axis="x", nbins=5)
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, panels
-
-
-def _png(figure: Any) -> bytes:
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=90)
-    plt.close(figure)
-    return png.getvalue()
+    return figure, axes

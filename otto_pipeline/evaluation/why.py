@@ -19,7 +19,7 @@ from otto_pipeline.folds import ALL_SESSIONS, row_folds
 from otto_pipeline.ranking.blend import LIST, SCORED, blend_weights, mixed
 from otto_pipeline.ranking.explanation import shap_contributions
 from otto_pipeline.ranking.margins import load_ranker, target_score
-from otto_pipeline.ranking.scoring import STACKED, list_score, session_ranks, with_stacked
+from otto_pipeline.ranking.scoring import STACKED, keys, list_score, session_ranks, with_stacked
 from otto_pipeline.retrieval.candidates import candidates, query_sessions
 from otto_pipeline.retrieval.pre_ranker import open_pre_rankers
 from otto_pipeline.retrieval.sources import SOURCES
@@ -119,7 +119,7 @@ def _sources(rows: pl.DataFrame, aid: int) -> Iterator[tuple[str, int, float]]:
 
 def _proposals(found: pl.DataFrame, aid: int) -> str:
     places = {
-        what: _place(found[column].to_numpy(), found, aid)
+        what: _place(found[column].to_numpy(writable=True), found, aid)
         for what, column in (("pre-ranker", "pre_score"), ("list without labels", "list_score"))
     }
     rows = [(name, rank, f"{score:.4g}") for name, rank, score in _sources(found, aid)]
@@ -130,8 +130,8 @@ def _proposals(found: pl.DataFrame, aid: int) -> str:
 
 
 def _place(score: NDArray[np.float32], rows: pl.DataFrame, aid: int) -> int:
-    items = rows["aid"].to_numpy()
-    return int(session_ranks(rows["session"].to_numpy(), items, score)[items == aid][0])
+    session, items = keys(rows)
+    return int(session_ranks(session, items, score)[items == aid][0])
 
 
 def _targets(

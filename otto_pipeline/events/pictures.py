@@ -1,12 +1,12 @@
 """Counts of a log → a picture that shows at once whether the log looks right."""
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from otto_pipeline.pictures import panels, png
 from otto_pipeline.schemas import TYPES
 
 Counted = NDArray[np.int64]
@@ -31,29 +31,20 @@ class Panels:
 
 def log_picture(parts: dict[str, Panels]) -> bytes:
     """PNG of the parts of a log, by name: time, session lengths, item popularity, hours, types."""
-    import matplotlib as mpl  # noqa: PLC0415  # half a second of import that only pictures need
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots(1, 5, figsize=(16, 3.2))
-    for color, (part, panels) in enumerate(parts.items()):
+    figure, (axes,) = panels(1, 5, (16, 3.2))
+    for color, (part, counts) in enumerate(parts.items()):
         style = {"color": f"C{color}", "label": part, "linewidth": 1.2}
-        _draw_days(axes[0], panels.sessions_by_hour, style)
-        _draw_counts(axes[1], panels.sessions_by_length, style)
-        _draw_counts(axes[2], panels.items_by_events, style)
-        by_hour = panels.events_by_hour_of_day
+        _draw_days(axes[0], counts.sessions_by_hour, style)
+        _draw_counts(axes[1], counts.sessions_by_length, style)
+        _draw_counts(axes[2], counts.items_by_events, style)
+        by_hour = counts.events_by_hour_of_day
         axes[3].plot(by_hour / by_hour.sum(), **style)
         places = np.arange(len(TYPES)) + 0.4 * color
-        by_type = panels.events_by_type
+        by_type = counts.events_by_type
         axes[4].bar(places, by_type / by_type.sum(), 0.4, color=f"C{color}", label=part)
     _label(axes)
     axes[4].set_xticks(np.arange(len(TYPES)) + 0.2 * (len(parts) - 1), TYPES)
-    figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=80)
-    plt.close(figure)
-    return png.getvalue()
+    return png(figure, dpi=80)
 
 
 def _draw_days(axis: Any, by_hour: Counted, style: dict[str, Any]) -> None:
@@ -82,8 +73,6 @@ def _label(axes: Any) -> None:
     for axis, (title, below) in zip(axes, titles.items(), strict=True):
         axis.set_title(title, fontsize=9)
         axis.set_xlabel(below, fontsize=8)
-        axis.tick_params(labelsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
     _label_days(axes[0])
     axes[0].set_ylim(bottom=0)
     axes[3].set_ylim(bottom=0)

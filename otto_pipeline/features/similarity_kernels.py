@@ -64,7 +64,7 @@ def _by_session(
     """The sessions, where the rows of each begin (and the last ends), and the items."""
     rows = candidates["session"].to_numpy()
     first = np.flatnonzero(np.diff(rows, prepend=-1))
-    return rows[first], np.append(first, len(rows)), candidates["aid"].to_numpy()
+    return rows[first], np.append(first, len(rows)), candidates["aid"].to_numpy(writable=True)
 
 
 def _joined(

@@ -21,6 +21,7 @@ from otto_pipeline.ranking.scoring import (
     LIST_SCORE,
     LIST_VERSION,
     Scores,
+    keys,
     list_score,
     session_draws,
     session_ranks,
@@ -123,8 +124,11 @@ def _hits(name: str, inputs: Inputs, shard: int, settings: Settings) -> pl.DataF
         inputs["features"].files[shard], columns=["session", "aid", LIST_SCORE, label]
     ).with_columns(**read_scores(inputs, shard, TYPES))
     frame = frame.filter(pl.col(label).max().over("session") == 1)
-    scores = {LIST: list_score(frame), **{other: frame[other].to_numpy() for other in TYPES}}
-    session, aid = frame["session"].to_numpy(), frame["aid"].to_numpy()
+    scores = {
+        LIST: list_score(frame),
+        **{other: frame[other].to_numpy(writable=True) for other in TYPES},
+    }
+    session, aid = keys(frame)
     columns = {
         column: session_ranks(session, aid, mixed(weights, scores)) <= TOP_K
         for column, weights in zip(_columns(name), mixes(name), strict=True)

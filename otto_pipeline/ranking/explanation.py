@@ -3,7 +3,6 @@
 Tables are small, one row per feature (and target), the most important first; each has a picture.
 """
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from otto_pipeline.features.feature import Feature
+from otto_pipeline.pictures import panels, png
 from otto_pipeline.ranking.fold_scores import read_scores
 from otto_pipeline.ranking.margins import load_ranker
 from otto_pipeline.ranking.scoring import STACKED, with_stacked
@@ -154,21 +154,21 @@ def drift(
 def importance_plot(importance: pl.DataFrame, meaning: str) -> bytes:
     """PNG of the most important features by type, from a table of importances."""
     names = importance["type"].unique(maintain_order=True).to_list()
-    figure, axes = _subplots(len(names))
+    figure, (axes,) = panels(1, len(names), (5 * len(names), 5))
     for axis, name in zip(axes, names, strict=True):
         _bars(axis, importance.filter(pl.col("type") == name), "importance")
         axis.set_title(f"{name}: {meaning}", fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def drift_plot(drifts: pl.DataFrame) -> bytes:
     """PNG of the features that drift most, with the marks from which a shift is noteworthy."""
-    figure, (axis,) = _subplots(1)
+    figure, ((axis,),) = panels(1, 1, (5, 5))
     _bars(axis, drifts, "psi")
     for mark in (NOTEWORTHY_DRIFT, LARGE_DRIFT):
         axis.axvline(mark, color="0.4", linestyle=":")
     axis.set_title("population stability index", fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 _NO_IMPORTANCE = pl.DataFrame(
@@ -203,32 +203,10 @@ def _bin_counts(values: pl.Series, missing: float, edges: NDArray[np.float64]) -
     return np.concatenate([[len(values) - len(present)], counts])
 
 
-def _subplots(count: int) -> tuple[Any, Any]:
-    import matplotlib as mpl  # noqa: PLC0415  # half a second of import that only pictures need
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots(1, count, figsize=(5 * count, 5), squeeze=False)
-    return figure, axes[0]
-
-
 def _bars(axis: Any, table: pl.DataFrame, column: str) -> None:
     shown = table.head(SHOWN)
     axis.barh(shown["feature"].to_list(), shown[column].to_numpy(), color="C0")
     axis.invert_yaxis()
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
-
-
-def _png(figure: Any) -> bytes:
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=90)
-    plt.close(figure)
-    return png.getvalue()
 
 
 EXPLANATION_STAGE = Stage(

@@ -41,7 +41,9 @@ def write_fold_scores(
 def read_scores(inputs: Inputs, shard: int, names: tuple[str, ...]) -> Scores:
     """Scores of one shard by target; the inputs hold them under the targets' names."""
     return {
-        name: pl.read_parquet(inputs[name].files[shard], columns=["score"])["score"].to_numpy()
+        name: pl.read_parquet(inputs[name].files[shard], columns=["score"])["score"].to_numpy(
+            writable=True
+        )
         for name in names
     }
 

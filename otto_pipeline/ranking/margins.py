@@ -17,6 +17,7 @@ from otto_pipeline.ranking.forest import Codes, Forest, read_forests
 from otto_pipeline.ranking.scoring import (
     STACKED,
     Scores,
+    keys,
     list_score,
     ranker_features,
     session_draws,
@@ -51,7 +52,7 @@ def target_score(
             of_fold = {other: scores[other][rows] for other in STACKED[name]}
             margins = Margins({name: file}, frame.filter(rows), settings)
             margin[rows] = margins.of(name, of_fold)
-    return standardised(frame["session"].to_numpy(), margin)
+    return standardised(keys(frame)[0], margin)
 
 
 def target_scores(
@@ -63,7 +64,7 @@ def target_scores(
     scores: dict[str, NDArray[np.float32]] = {}
     for name in TYPES:
         scores[name] = (
-            standardised(frame["session"].to_numpy(), margins.of(name, scores))
+            standardised(keys(frame)[0], margins.of(name, scores))
             if name in files
             else list_score(frame)
         )

@@ -19,6 +19,7 @@ from otto_pipeline.ranking.scoring import (
     LIST_SCORE,
     LIST_VERSION,
     Scores,
+    keys,
     list_score,
     session_draws,
     session_ranks,
@@ -69,7 +70,7 @@ def _final(
 
 
 def _top(frame: pl.DataFrame, name: str, score: NDArray[np.float32]) -> pl.DataFrame:
-    rank = session_ranks(frame["session"].to_numpy(), frame["aid"].to_numpy(), score)
+    rank = session_ranks(*keys(frame), score)
     return (
         frame.select(
             "session",

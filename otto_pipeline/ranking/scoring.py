@@ -45,7 +45,7 @@ def _stacked(name: str) -> tuple[str, str]:
 
 def with_stacked(frame: pl.DataFrame, name: str, scores: Scores) -> pl.DataFrame:
     """Features (session, aid, …) with the scores of the targets that `name` is stacked on."""
-    session, aid = _keys(frame)
+    session, aid = keys(frame)
     columns = {}
     for other in STACKED[name]:
         score, rank = _stacked(other)
@@ -56,8 +56,8 @@ def with_stacked(frame: pl.DataFrame, name: str, scores: Scores) -> pl.DataFrame
 
 def list_score(frame: pl.DataFrame) -> NDArray[np.float32]:
     """Standardised score of each candidate by the list that needs no labels."""
-    session, aid = _keys(frame)
-    places = session_ranks(session, aid, frame[LIST_SCORE].to_numpy())
+    session, aid = keys(frame)
+    places = session_ranks(session, aid, frame[LIST_SCORE].to_numpy(writable=True))
     return standardised(session, (1 / (LIST_OFFSET + places)).astype(np.float32))
 
 
@@ -68,8 +68,9 @@ def session_draws(frame: pl.DataFrame, sessions: Dataset, settings: Settings) ->
     return draw(rows["hash"], settings.seed, "folds").to_numpy()
 
 
-def _keys(frame: pl.DataFrame) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    return frame["session"].to_numpy(), frame["aid"].to_numpy()
+def keys(frame: pl.DataFrame) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Session and item of each row, writable: kernels are compiled anew for arrays that are not."""
+    return frame["session"].to_numpy(writable=True), frame["aid"].to_numpy(writable=True)
 
 
 @njit(cache=True, nogil=True)

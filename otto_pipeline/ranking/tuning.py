@@ -22,7 +22,7 @@ from otto_pipeline.ranking.matrix import (
 from otto_pipeline.ranking.ranker import parameters
 from otto_pipeline.ranking.recipe import STOPPING_ROUNDS, recipe_for
 from otto_pipeline.ranking.training_rows import positive_sessions
-from otto_pipeline.settings import Settings
+from otto_pipeline.settings import Settings, extra
 from otto_pipeline.store.errors import StoreError
 from otto_pipeline.store.files import atomic
 from otto_pipeline.store.stage import Inputs
@@ -60,7 +60,8 @@ def tune(
     Raises:
         StoreError: too few sessions with a label to judge by.
     """
-    import optuna  # noqa: PLC0415  # half a second of import that only this needs
+    with extra("tuning", "otto tune"):
+        import optuna  # noqa: PLC0415  # half a second of import that only this needs
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.retrieval.embedding import Als
 from otto_pipeline.retrieval.sentences import runs
+from otto_pipeline.settings import extra
 
 
 def als(log: EventLog, spec: Als, threads: int, seed: int) -> NDArray:
@@ -17,7 +18,8 @@ def als(log: EventLog, spec: Als, threads: int, seed: int) -> NDArray:
     Sessions of one item say nothing of what goes with it and are left out. A session's own
     factors follow from its items' and are not kept.
     """
-    from implicit.als import AlternatingLeastSquares  # noqa: PLC0415  # a second of import
+    with extra("embeddings", f"OTTO_EMBEDDINGS={spec.name}"):
+        from implicit.als import AlternatingLeastSquares  # noqa: PLC0415  # a second of import
 
     users = _users(log, spec.last_days)
     if users.nnz == 0:

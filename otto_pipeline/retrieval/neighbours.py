@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.retrieval.nearest import (
@@ -49,7 +49,7 @@ class NeighbourTable(NamedTuple):
     rank: NDArray[np.uint16]
 
 
-@njit(cache=True, nogil=True)
+@inner_njit
 def share_of(table: NeighbourTable, x: int, y: int) -> float:
     """The share of neighbour y in the row of x; 0 where it is none. Takes log2(k) steps."""
     low, high = table.start[x], table.start[x + 1]

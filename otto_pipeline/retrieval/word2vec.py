@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.retrieval.embedding import Word2Vec
 from otto_pipeline.retrieval.sentences import write_sentences
+from otto_pipeline.settings import extra
 
 
 def word2vec(log: EventLog, spec: Word2Vec, threads: int, seed: int, scratch: Path) -> NDArray:
@@ -17,7 +18,8 @@ def word2vec(log: EventLog, spec: Word2Vec, threads: int, seed: int, scratch: Pa
     The sentences are written to a file in `scratch` (about 7 bytes an event): gensim's threads
     read it without the interpreter lock, several times as fast as sentences from Python.
     """
-    from gensim.models import Word2Vec as Model  # noqa: PLC0415  # seconds of import
+    with extra("embeddings", f"OTTO_EMBEDDINGS={spec.name}"):
+        from gensim.models import Word2Vec as Model  # noqa: PLC0415  # seconds of import
 
     vectors = np.zeros((log.n_items, spec.dimensions), np.float32)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:

@@ -1,0 +1,113 @@
+"""The tables that stages hand to each other: every column described once.
+
+From a `Table` come the pandera schema that the blocking checks apply, the column descriptions in
+the Dagster UI, and the artifact's documentation.
+"""
+
+from otto_pipeline.schemas.checks import (
+    pandera_schema,
+)
+from otto_pipeline.schemas.lane import (
+    COVISITATION,
+    EVENT_LOG,
+    KNOWN_ITEMS,
+    LABELS,
+    LANE_SESSIONS,
+    NEIGHBOURS,
+    POPULARITY,
+    POSTINGS,
+    candidates_table,
+    embedding_table,
+    union_sample_table,
+)
+from otto_pipeline.schemas.log import (
+    EVENTS,
+    ITEMS,
+    PARSED,
+    QUARANTINE,
+    RAW,
+    SESSIONS,
+    STATISTICS,
+)
+from otto_pipeline.schemas.ranking import (
+    BLEND,
+    FOLD_SCORES,
+    PRE_RANKER,
+    PREDICTIONS,
+    RANKER,
+    TRAINING_ROWS,
+)
+from otto_pipeline.schemas.results import (
+    REPORT,
+    SCORE_HISTORY,
+    SCORES,
+    SUBMISSION,
+)
+from otto_pipeline.schemas.table import (
+    AID,
+    EVENT_TYPE,
+    FIRST_TS,
+    HASH,
+    LAST_TS,
+    N_EVENTS,
+    ORIGINAL_ID,
+    SESSION,
+    TARGET,
+    TOP_K,
+    TS,
+    TYPE,
+    TYPES,
+    WEIGHTS,
+    Column,
+    Dtype,
+    Table,
+)
+
+__all__ = [
+    "AID",
+    "BLEND",
+    "COVISITATION",
+    "EVENTS",
+    "EVENT_LOG",
+    "EVENT_TYPE",
+    "FIRST_TS",
+    "FOLD_SCORES",
+    "HASH",
+    "ITEMS",
+    "KNOWN_ITEMS",
+    "LABELS",
+    "LANE_SESSIONS",
+    "LAST_TS",
+    "NEIGHBOURS",
+    "N_EVENTS",
+    "ORIGINAL_ID",
+    "PARSED",
+    "POPULARITY",
+    "POSTINGS",
+    "PREDICTIONS",
+    "PRE_RANKER",
+    "QUARANTINE",
+    "RANKER",
+    "RAW",
+    "REPORT",
+    "SCORES",
+    "SCORE_HISTORY",
+    "SESSION",
+    "SESSIONS",
+    "STATISTICS",
+    "SUBMISSION",
+    "TARGET",
+    "TOP_K",
+    "TRAINING_ROWS",
+    "TS",
+    "TYPE",
+    "TYPES",
+    "WEIGHTS",
+    "Column",
+    "Dtype",
+    "Table",
+    "candidates_table",
+    "embedding_table",
+    "pandera_schema",
+    "union_sample_table",
+]

@@ -1,0 +1,67 @@
+"""Tables → pandera schemas, which the blocking checks apply."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from otto_pipeline.schemas.table import Column, Table
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
+
+
+@lru_cache
+def pandera_schema(table: Table) -> "pa.DataFrameSchema":
+    """The pandera schema of a table: columns, types, nulls, value ranges, uniqueness, order."""
+    import pandera.polars as pa  # noqa: PLC0415  # a second of import that only checks need
+
+    return pa.DataFrameSchema(
+        {
+            column.name: pa.Column(
+                None if isinstance(column.dtype, tuple) else column.dtype,
+                checks=[*_value_checks(column)],
+                nullable=column.nullable,
+                description=column.description,
+            )
+            for column in table.columns
+        },
+        checks=[_order_check(table.order)] if table.order else None,
+        unique=list(table.unique) or None,
+        strict=True,
+        ordered=True,
+        description=table.row,
+    )
+
+
+def _value_checks(column: Column) -> Sequence["pa.Check"]:
+    import pandera.polars as pa  # noqa: PLC0415
+
+    checks = []
+    if column.ge is not None:
+        checks.append(pa.Check.ge(column.ge))
+    if column.le is not None:
+        checks.append(pa.Check.le(column.le))
+    if isinstance(column.dtype, tuple):
+        allowed = column.dtype
+        checks.append(
+            pa.Check(
+                lambda data: data.lazyframe.select(
+                    pl.lit(data.lazyframe.collect_schema()[data.key] in allowed)
+                ),
+                error=f"type is one of {', '.join(str(dtype) for dtype in allowed)}",
+            )
+        )
+    return checks
+
+
+def _order_check(column: str) -> "pa.Check":
+    import pandera.polars as pa  # noqa: PLC0415
+
+    return pa.Check(
+        lambda data: data.lazyframe.select(
+            (pl.col(column) >= pl.col(column).shift()).all().alias(column)
+        ),
+        error=f"ordered by {column}",
+    )
