@@ -4,7 +4,6 @@ All sources run in one pass over a shard of sessions; their union is ordered by 
 its best `max_candidates` are kept.
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.compute.threads import map_blocks
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.folds import row_folds
+from otto_pipeline.retrieval.best import NUMBER_MASK, best_first_key, sort_smallest
 from otto_pipeline.retrieval.pre_ranker import NO_TREES, Trees, add_trees, open_pre_rankers
 from otto_pipeline.retrieval.sources import (
     CANDIDATES,
@@ -25,10 +25,9 @@ from otto_pipeline.retrieval.sources import (
     UNION_VERSION,
 )
 from otto_pipeline.retrieval.union import (
-    AID_MASK,
     UNRANKED,
     Sources,
-    best_first_key,
+    Workspace,
     clear_union,
     drop_ineligible,
     fill_union,
@@ -91,15 +90,14 @@ def candidates(
 
     queries[i] is ordered by the pre-ranker model_of[i], all by the list where there is none.
     """
-    kernel = partial(
-        _candidates_of_block,
-        queries,
-        sources,
-        np.array([LIST_WEIGHTS[source] for source in SOURCES]),
-        pre_rankers,
-        np.zeros(len(queries), np.int64) if model_of is None else model_of,
-        max_candidates,
-    )
+    weights = np.array([LIST_WEIGHTS[source] for source in SOURCES])
+    models = np.zeros(len(queries), np.int64) if model_of is None else model_of
+
+    def kernel(first: int, last: int) -> tuple:
+        work = make_workspace(sources)
+        of_all = (queries, sources, weights, pre_rankers, models, max_candidates)
+        return _candidates_of_block(*of_all, work, first, last)
+
     cost = np.diff(sources.session_start)[queries] + len(sources.popular)
     frames, removed = [CANDIDATES.empty()], 0
     for *columns, removed_of_block in map_blocks(kernel, cost, threads):
@@ -139,12 +137,12 @@ def _candidates_of_block(
     pre_rankers: Trees,
     model_of: NDArray[np.int64],
     max_candidates: int,
+    work: Workspace,
     first: int,
     last: int,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, NDArray, int]:
     """Candidates of queries first … last−1, and how many items were not eligible."""
     n_sources = len(list_weights)
-    work = make_workspace(sources)
     largest = work.fact.shape[1]
     list_score, pre_score = np.empty(largest, np.float32), np.empty(largest, np.float32)
     rows = (last - first) * min(max_candidates, largest)
@@ -166,9 +164,8 @@ def _candidates_of_block(
             add_trees(model_of[query], pre_rankers, work.fact, size, pre_score)
         for place in range(size):
             work.key[place] = best_first_key(pre_score[place], work.aid[work.member[place]])
-        work.key[:size].sort()
-        for number in range(min(size, max_candidates)):
-            slot = work.slot_of[work.key[number] & AID_MASK]
+        for number in range(sort_smallest(work.key, size, max_candidates)):
+            slot = work.slot_of[work.key[number] & NUMBER_MASK]
             place = work.place_of[slot]
             out_session[row] = queries[query]
             out_aid[row] = work.aid[slot]
@@ -198,17 +195,17 @@ def _score_by_list(
 ) -> None:
     """The list that needs no labels: history first, then the sum of reciprocal ranks."""
     for place in range(size):
-        total = 1.0 if fact[0, place] < UNRANKED else 0.0
-        for source in range(len(list_weights)):
+        score[place] = fact[0, place] < UNRANKED
+    for source in range(len(list_weights)):
+        weight = list_weights[source]
+        for place in range(size):
             rank = fact[source, place]
-            if rank < UNRANKED:
-                total += list_weights[source] / (RANK_OFFSET + rank)
-        score[place] = total
+            score[place] += weight / (RANK_OFFSET + rank) if rank < UNRANKED else 0.0
 
 
 CANDIDATES_STAGE = Stage(
     write=write_candidates,
-    version=f"4 {LIST_WEIGHTS} {RANK_OFFSET} {UNION_VERSION}",
+    version=f"5 {LIST_WEIGHTS} {RANK_OFFSET} {UNION_VERSION}",
     shards=_shards,
     settings=("max_candidates", "seed", "exclude_ordered"),
     layout=("sessions_per_shard", "memory_gb"),

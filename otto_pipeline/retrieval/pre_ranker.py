@@ -142,16 +142,28 @@ def add_trees(
 ) -> None:
     """Add a model's trees to score[:size], one tree after the other.
 
-    `fact` [len(FACTS), ≥ size]. Without branches, so that several items go at once.
+    `fact` [len(FACTS), ≥ size]. All seven comparisons of a tree are made, and the leaf is selected
+    among the eight, so that several items go through a tree at once.
     """
     for tree in range(trees.leaf.shape[1]):
-        feature, threshold = trees.feature[model, tree], trees.threshold[model, tree]
-        leaf = trees.leaf[model, tree]
+        f = _first_seven(trees.feature[model, tree])
+        t = _first_seven(trees.threshold[model, tree])
+        leaves = trees.leaf[model, tree]
+        leaf, last = _first_seven(leaves), leaves[LEAVES - 1]
         for place in range(size):
-            node = 0
-            for _ in range(DEPTH):
-                node = 2 * node + 1 + (fact[feature[node], place] >= threshold[node])
-            score[place] += leaf[node - NODES]
+            at3 = leaf[1] if fact[f[3], place] >= t[3] else leaf[0]
+            at4 = leaf[3] if fact[f[4], place] >= t[4] else leaf[2]
+            at5 = leaf[5] if fact[f[5], place] >= t[5] else leaf[4]
+            at6 = last if fact[f[6], place] >= t[6] else leaf[6]
+            at1 = at4 if fact[f[1], place] >= t[1] else at3
+            at2 = at6 if fact[f[2], place] >= t[2] else at5
+            score[place] += at2 if fact[f[0], place] >= t[0] else at1
+
+
+@inner_njit
+def _first_seven(a: NDArray) -> tuple:
+    """As a tuple: the compiler keeps it in registers, where an array could change with scores."""
+    return a[0], a[1], a[2], a[3], a[4], a[5], a[6]
 
 
 def frames(dataset: Dataset) -> list[pl.LazyFrame]:

@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 
 from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.events.event_log import open_event_log
+from otto_pipeline.retrieval.best import (
+    NUMBER_MASK,
+    best_first_key,
+    score_of_key,
+    sort_smallest,
+)
 from otto_pipeline.schemas import POSTINGS
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.arrays import Layout, map_arrays
@@ -56,11 +62,14 @@ class Postings(NamedTuple):
 
 
 class Similarities(NamedTuple):
-    """Working memory of a thread: a hash table of sessions (−1: free), and where it is filled."""
+    """Working memory of a thread: a hash table of sessions (−1: free), where it is filled, and keys
+    to sort them by.
+    """
 
     session: NDArray[np.int64]
     similarity: NDArray[np.float64]
     filled: NDArray[np.int64]
+    key: NDArray[np.int64]
 
 
 def _layout(items: int, entries: int) -> Layout:
@@ -116,14 +125,18 @@ def postings(session_start: NDArray[np.int64], aid: NDArray[np.int32], n_items: 
     return Postings(start, entry, sessions)
 
 
-@njit(cache=True, nogil=True)
 def make_similarities() -> Similarities:
     """Empty working memory."""
     places = 2**TABLE_BITS
-    return Similarities(np.full(places, -1, np.int64), np.zeros(places), np.empty(places, np.int64))
+    return Similarities(
+        np.full(places, -1, np.int64),
+        np.zeros(places),
+        np.empty(places, np.int64),
+        np.empty(places, np.int64),
+    )
 
 
-@inner_njit
+@njit(cache=True, nogil=True)
 def most_similar(
     session: int,
     n_sessions: int,
@@ -136,8 +149,8 @@ def most_similar(
 ) -> int:
     """Write the most similar sessions to one whose items are own[:n_own], the latest first.
 
-    Returns their number; the most similar first, ties to the later session. The session itself is
-    not among them.
+    Returns their number; the most similar first, in single precision, ties to the later session.
+    The session itself is not among them.
     """
     filled = 0
     for k in range(min(n_own, OWN_ITEMS)):
@@ -155,13 +168,16 @@ def most_similar(
                 found.filled[filled] = place
                 filled += 1
             found.similarity[place] += weight
-    kept = 0
     for number in range(filled):
         place = found.filled[number]
         other = found.session[place]
         value = found.similarity[place] / np.sqrt(LENGTH_OFFSET + (other & LENGTH_MASK))
-        kept = _insert(other >> LENGTH_BITS, value, kept, neighbours, similarities)
+        found.key[number] = best_first_key(value, NUMBER_MASK - (other >> LENGTH_BITS))
         found.session[place] = -1
+    kept = sort_smallest(found.key, filled, NEIGHBOURS)
+    for number in range(kept):
+        neighbours[number] = NUMBER_MASK - (found.key[number] & NUMBER_MASK)
+        similarities[number] = score_of_key(found.key[number])
     return kept
 
 
@@ -172,30 +188,6 @@ def _place(key: int, keys: NDArray[np.int64]) -> int:
     while keys[place] >= 0 and keys[place] != key:
         place = (place + 1) & (len(keys) - 1)
     return place
-
-
-@inner_njit
-def _insert(
-    session: int,
-    value: float,
-    kept: int,
-    sessions: NDArray[np.int64],
-    values: NDArray[np.float64],
-) -> int:
-    """Insert into the list of the NEIGHBOURS largest; return how many it holds."""
-    place = kept
-    while place > 0 and (
-        value > values[place - 1] or (value == values[place - 1] and session > sessions[place - 1])
-    ):
-        place -= 1
-    if place >= NEIGHBOURS:
-        return kept
-    for shifted in range(min(kept, NEIGHBOURS - 1), place, -1):
-        values[shifted] = values[shifted - 1]
-        sessions[shifted] = sessions[shifted - 1]
-    values[place] = value
-    sessions[place] = session
-    return min(kept + 1, NEIGHBOURS)
 
 
 @inner_njit

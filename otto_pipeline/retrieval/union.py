@@ -12,9 +12,10 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from otto_pipeline.compute.kernels import inner_njit
+from otto_pipeline.compute.kernels import inner_njit, prefetch
 from otto_pipeline.events.eligibility import ORDER, Eligibility, open_eligibility
 from otto_pipeline.events.event_log import EventLog, open_event_log
+from otto_pipeline.retrieval.best import NUMBER_MASK, best_first_key, sort_smallest
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
 from otto_pipeline.retrieval.popularity import popular_items
 from otto_pipeline.retrieval.session_knn import (
@@ -53,8 +54,8 @@ ORDERED, DENIED = -2, -3
 LARGEST_UNION = len(SOURCES) * SOURCE_LIMIT
 """Items of the union of this process's sources; kernels take the workspace's size."""
 LARGEST_FACT = 2**16 - 1
-AID_BITS = 32
-AID_MASK = 2**AID_BITS - 1
+PREFETCHED = 3
+"""So many similar sessions ahead their items are asked for."""
 
 
 class Sources(NamedTuple):
@@ -129,7 +130,6 @@ def open_sources(inputs: Inputs, settings: Settings) -> Sources:
     )
 
 
-@njit(cache=True, nogil=True)
 def make_workspace(sources: Sources) -> Workspace:
     """Working memory as large as the log has items; pages count once they are touched."""
     n_items, n_sources = len(sources.postings.sessions), len(sources.tables) + BESIDE_TABLES
@@ -156,13 +156,14 @@ def fill_union(session: int, sources: Sources, work: Workspace) -> tuple[int, in
     `clear_union` is due before the next session.
     """
     own = _add_history(session, sources, work)
-    slots = _add_first_hop(own, sources.tables, work)
-    slots = _add_second_hop(own, slots, sources.tables[sources.hop_table], work)
+    near = _add_first_hop(own, sources.tables, work)
+    slots = _add_second_hop(own, near, sources.tables[sources.hop_table], work)
     slots = _add_similar_sessions(session, own, slots, sources, work)
     slots = _add_popular(slots, sources, work)
     size = 0
     for source in range(len(work.score)):
-        size = _rank(source, slots, size, work)
+        last = near if source < len(work.score) + SECOND_HOP else slots
+        size = _rank(source, last, size, work)
     events = sources.session_start[session + 1] - sources.session_start[session]
     work.fact[OWN_ITEMS, :size] = min(own, LARGEST_FACT)
     work.fact[EVENTS, :size] = min(events, LARGEST_FACT)
@@ -279,13 +280,12 @@ def _add_second_hop(own: int, size: int, table: NeighbourTable, work: Workspace)
     for slot in range(own, size):
         for source in range(1, len(work.score) + SECOND_HOP):
             first_hop[slot] += work.score[source, slot]
-    found = _best_first(first_hop, own, size, work)
-    weights = np.empty(min(found, HOP_SOURCES))
+    weights = np.empty(_best_first(first_hop, own, size, HOP_SOURCES, work))
     for place in range(len(weights)):
-        weights[place] = first_hop[work.slot_of[work.key[place] & AID_MASK]]
+        weights[place] = first_hop[work.slot_of[work.key[place] & NUMBER_MASK]]
     first_hop[own:size] = 0
     for place in range(len(weights)):
-        x = work.key[place] & AID_MASK
+        x = work.key[place] & NUMBER_MASK
         size = _add_row(x, weights[place], SECOND_HOP, size, table, work)
     return size
 
@@ -306,6 +306,11 @@ def _add_similar_sessions(
         work.similarity,
     )
     for number in range(kept):
+        prefetch(sources.session_start, work.neighbour[number])
+    for number in range(kept):
+        prefetch(sources.aid, sources.session_start[work.neighbour[number] + 1] - 1)
+    for number in range(kept):
+        _prefetch_slots(number + PREFETCHED, kept, sources, work)
         size = add_items_of_session(
             sources.session_start[work.neighbour[number]],
             sources.session_start[work.neighbour[number] + 1],
@@ -323,6 +328,15 @@ def _add_similar_sessions(
 
 
 @inner_njit
+def _prefetch_slots(number: int, kept: int, sources: Sources, work: Workspace) -> None:
+    """Ask for the slots of the items of a similar session that will be looked at soon."""
+    if number < kept:
+        session = work.neighbour[number]
+        for event in range(sources.session_start[session], sources.session_start[session + 1]):
+            prefetch(work.slot_of, sources.aid[event])
+
+
+@inner_njit
 def _add_popular(size: int, sources: Sources, work: Workspace) -> int:
     for place in range(len(sources.popular)):
         slot = _slot(sources.popular[place], size, work)
@@ -333,10 +347,13 @@ def _add_popular(size: int, sources: Sources, work: Workspace) -> int:
 
 @njit(cache=True, nogil=True)
 def _rank(source: int, slots: int, size: int, work: Workspace) -> int:
-    """Rank the best of a source, and take them into the union; return its size."""
-    proposed = _best_first(work.score[source], 0, slots, work)
-    for number in range(min(proposed, SOURCE_LIMIT)):
-        slot = work.slot_of[work.key[number] & AID_MASK]
+    """Rank the best of a source among slots 0 … slots−1, and take them into the union.
+
+    Returns the union's size.
+    """
+    ranked = _best_first(work.score[source], 0, slots, SOURCE_LIMIT, work)
+    for number in range(ranked):
+        slot = work.slot_of[work.key[number] & NUMBER_MASK]
         place = work.place_of[slot]
         if place < 0:
             place = size
@@ -349,8 +366,10 @@ def _rank(source: int, slots: int, size: int, work: Workspace) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _best_first(score: NDArray[np.float64], first: int, last: int, work: Workspace) -> int:
-    """Sort the items of slots first … last−1 that have a score > 0 into the low bits of `key`.
+def _best_first(
+    score: NDArray[np.float64], first: int, last: int, wanted: int, work: Workspace
+) -> int:
+    """Write the best items of slots first … last−1 that have a score > 0 into the bits of `key`.
 
     By falling score in single precision, ties by item; returns how many they are.
     """
@@ -359,16 +378,4 @@ def _best_first(score: NDArray[np.float64], first: int, last: int, work: Workspa
         if score[slot] > 0:
             work.key[count] = best_first_key(score[slot], work.aid[slot])
             count += 1
-    work.key[:count].sort()
-    return count
-
-
-@inner_njit
-def best_first_key(score: float, item: int) -> int:
-    """A number that is the smaller, the larger the score in single precision; then the item.
-
-    The bits of floats, those of negative ones turned over, have the order of the floats.
-    """
-    bits = np.int64(np.float32(score).view(np.int32))
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return int((-1 - ordered) << AID_BITS | np.int64(item))
+    return sort_smallest(work.key, count, wanted)

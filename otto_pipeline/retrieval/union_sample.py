@@ -1,6 +1,5 @@
 """Unions of a sample of labelled query sessions: what the pre-ranker learns from."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from otto_pipeline.retrieval.sources import UNION_SAMPLE, UNION_VERSION
 from otto_pipeline.retrieval.union import (
     FACTS,
     Sources,
+    Workspace,
     clear_union,
     drop_ineligible,
     fill_union,
@@ -74,7 +74,10 @@ def _rows(
 def unions(sources: Sources, queries: NDArray[np.int32], threads: int) -> pl.DataFrame:
     """Columns session, aid and `FACTS` of all items that are among the best of a source."""
     cost = np.diff(sources.session_start)[queries] + 1
-    kernel = partial(_unions_of_block, queries, sources)
+
+    def kernel(first: int, last: int) -> tuple:
+        return _unions_of_block(queries, sources, make_workspace(sources), first, last)
+
     frames = [
         pl.DataFrame({"session": session, "aid": aid, **dict(zip(FACTS, facts, strict=True))})
         for session, aid, facts in map_blocks(kernel, cost, threads)
@@ -84,9 +87,8 @@ def unions(sources: Sources, queries: NDArray[np.int32], threads: int) -> pl.Dat
 
 @njit(cache=True, nogil=True)
 def _unions_of_block(
-    queries: NDArray[np.int32], sources: Sources, first: int, last: int
+    queries: NDArray[np.int32], sources: Sources, work: Workspace, first: int, last: int
 ) -> tuple[NDArray, NDArray, NDArray]:
-    work = make_workspace(sources)
     rows = (last - first) * work.fact.shape[1]
     out_session, out_aid = np.empty(rows, np.int32), np.empty(rows, np.int32)
     out_facts = np.empty((len(work.fact), rows), np.uint16)

@@ -31,6 +31,7 @@ from otto_pipeline.retrieval.union import (
     BESIDE_TABLES,
     UNRANKED,
     Sources,
+    Workspace,
     clear_union,
     fill_union,
     make_workspace,
@@ -233,9 +234,8 @@ def test_postings_of_a_popular_item_are_its_latest_sessions() -> None:
 
 
 @njit
-def ranks_of(session: int, sources: Sources) -> dict[int, tuple[int, int, int]]:
+def ranks_of(session: int, sources: Sources, work: Workspace) -> dict[int, tuple[int, int, int]]:
     """By item: its rank in history, session kNN and popularity."""
-    work = make_workspace(sources)
     found = {}
     size, slots = fill_union(session, sources, work)
     for place in range(size):
@@ -254,6 +254,8 @@ def test_number_of_tables_leaves_no_trace_in_the_other_sources(n_tables: int) ->
     everything = Eligibility(np.zeros(log.n_items, np.bool_), exclude_ordered=False)
     sources = sources_of(log, tables_of(log), postings_of(log), POPULAR, everything)
     fewer = sources._replace(tables=sources.tables[:n_tables], hop_table=0)
-    assert len(make_workspace(fewer).score) == n_tables + BESIDE_TABLES
+    of_fewer, of_all = make_workspace(fewer), make_workspace(sources)
+    assert len(of_fewer.score) == n_tables + BESIDE_TABLES
     for session in range(6):
-        assert dict(ranks_of(session, fewer)) == dict(ranks_of(session, sources))
+        found = dict(ranks_of(session, fewer, of_fewer))
+        assert found == dict(ranks_of(session, sources, of_all))

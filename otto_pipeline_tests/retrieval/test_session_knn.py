@@ -1,7 +1,6 @@
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from otto_pipeline.events.event_log import EventLog
@@ -19,7 +18,6 @@ from otto_pipeline_tests.logs import frame, log_of
 N_ITEMS, N_SESSIONS = 60, 260
 
 
-@njit
 def found_by_kernel(
     session: int, n_sessions: int, own: NDArray[np.int32], table: Postings
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -57,7 +55,9 @@ def test_the_most_similar_sessions_are_those_of_dictionaries() -> None:
                 holding = sum(x in held for held in items)
                 rarity = math.log(1 + N_SESSIONS / (1 + holding))
                 expected[other] = expected.get(other, 0.0) + rarity / (1 + 0.5 * k)
-    similar = {s: v / math.sqrt(LENGTH_OFFSET + len(items[s])) for s, v in expected.items()}
+    similar = {
+        s: np.float32(v / math.sqrt(LENGTH_OFFSET + len(items[s]))) for s, v in expected.items()
+    }
     best = sorted(similar, key=lambda s: (-similar[s], -s))[:NEIGHBOURS]
     neighbours, similarities = found_by_kernel(session, N_SESSIONS, np.array(own, np.int32), table)
     assert len(similar) > NEIGHBOURS
