@@ -37,3 +37,15 @@ def prefetch(_context: Any, array: types.Array, place: types.Integer) -> tuple[A
         return context.get_dummy_value()
 
     return types.void(array, place), generate
+
+
+@cast(Any, intrinsic)
+def cycles(_context: Any) -> tuple[Any, Any]:
+    """The processor's counter of cycles: what parts of a kernel take, beside each other."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        counter = ir.FunctionType(ir.IntType(64), [])
+        name = "llvm.readcyclecounter"
+        return builder.call(cgutils.get_or_insert_function(builder.module, counter, name), [])
+
+    return types.int64(), generate

@@ -26,7 +26,10 @@ TITLES = {
     "unique hits": "unique_hits",
 }
 """Columns by their titles where people read them."""
-COSTS = ("seconds", "peak MB", "size MB")
+COSTS = ("built in s", "peak MB", "size MB", "proposes in s")
+"""Of what stands behind a source; and its part, by the processor's cycles, of the seconds that the
+candidates take."""
+NO_COSTS = dict.fromkeys(COSTS)
 
 SOURCE_REPORT = Table(
     "What one source of candidates, or all of them, find of one target's labels.",
@@ -111,8 +114,8 @@ def _count(labels: pl.DataFrame, name: str) -> int:
     return labels.height if name == "total" else labels.filter(pl.col("type") == name).height
 
 
-def cost(inputs: Inputs, source: str) -> dict[str, float] | None:
-    """Seconds, peak memory and size of what stands behind a source; None where nothing does."""
+def cost(inputs: Inputs, source: str) -> dict[str, float | None]:
+    """What a source costs, by `COSTS`; None where nothing stands behind it."""
     behind: list[Receipt] = [
         receipt
         for receipt in inputs["neighbours"].manifest.shards
@@ -120,11 +123,21 @@ def cost(inputs: Inputs, source: str) -> dict[str, float] | None:
     ]
     if source in inputs:
         behind += inputs[source].manifest.shards
-    if not behind:
-        return None
-    seconds = sum(receipt.seconds for receipt in behind)
-    peak, size = max(receipt.peak_bytes for receipt in behind), sum(r.bytes for r in behind)
-    return dict(zip(COSTS, (round(seconds, 1), peak // 2**20, round(size / 2**20, 1)), strict=True))
+    built: tuple[float | None, ...] = (None, None, None)
+    if behind:
+        peak, size = max(receipt.peak_bytes for receipt in behind), sum(r.bytes for r in behind)
+        seconds = sum(receipt.seconds for receipt in behind)
+        built = (round(seconds, 1), peak // 2**20, round(size / 2**20, 1))
+    return dict(zip(COSTS, (*built, round(_proposing(inputs, source), 1)), strict=True))
+
+
+def _proposing(inputs: Inputs, source: str) -> float:
+    """The source's part of the seconds that the candidates took."""
+    seconds = 0.0
+    for receipt in inputs["candidates"].manifest.shards:
+        cycles = receipt.figures["cycles"]
+        seconds += receipt.seconds * cycles[source] / max(1, sum(cycles.values()))
+    return seconds
 
 
 def source_tables(report: Dataset) -> str:
@@ -135,7 +148,7 @@ def source_tables(report: Dataset) -> str:
         of_type = rows.filter(pl.col("type") == name).drop("type", "labels").iter_rows(named=True)
         table = [
             {title: _shown(row[column]) for title, column in TITLES.items()}
-            | (_shown_cost(costs.get(row["source"])) if name == "total" else {})
+            | (_shown_cost(costs.get(row["source"], NO_COSTS)) if name == "total" else {})
             for row in of_type
         ]
         parts += [f"**{name}**", tabulate(table, "keys", "github", disable_numparse=True)]
@@ -148,8 +161,8 @@ def _shown(value: str | float | None) -> str:
     return "–" if value is None else str(value)
 
 
-def _shown_cost(found: dict[str, float] | None) -> dict[str, str]:
-    return {title: f"{found[title]:,}" if found else "–" for title in COSTS}
+def _shown_cost(found: dict[str, float | None]) -> dict[str, str]:
+    return {title: "–" if value is None else f"{value:,}" for title, value in found.items()}
 
 
 SOURCE_REPORT_STAGE = Stage(write=write_source_report, settings=("max_candidates",))

@@ -315,6 +315,7 @@ EVALUATION_ARTIFACTS = (
         {
             "found_labels": "validation/found_labels",
             "neighbours": "validation/neighbours",
+            "candidates": "validation/candidates",
             **behind_sources("validation"),
         },
         metadata=_sources_metadata,

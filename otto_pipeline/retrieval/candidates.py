@@ -66,7 +66,7 @@ def write_candidates(inputs: Inputs, shard: int, settings: Settings, path: Path)
     part = sessions.slice(shard * sessions_in_shard(settings), sessions_in_shard(settings))
     pre_rankers = open_pre_rankers(inputs["pre_rankers"])
     draws = draw(part["hash"], settings.seed, "folds").to_numpy()
-    frame, removed = candidates(
+    frame, figures = candidates(
         open_sources(inputs, settings),
         part["session"].to_numpy(),
         settings.max_candidates,
@@ -75,7 +75,7 @@ def write_candidates(inputs: Inputs, shard: int, settings: Settings, path: Path)
         row_folds(draws, max(1, len(pre_rankers.leaf))),
     )
     frame.write_parquet(path)
-    return {"sessions": part.height, "candidates": frame.height, "ineligible_removed": removed}
+    return {"sessions": part.height, "candidates": frame.height, **figures}
 
 
 def candidates(
@@ -85,8 +85,9 @@ def candidates(
     threads: int,
     pre_rankers: Trees = NO_TREES,
     model_of: NDArray[np.int64] | None = None,
-) -> tuple[pl.DataFrame, int]:
-    """The `CANDIDATES` rows of sessions, and how many items were removed as not eligible.
+) -> tuple[pl.DataFrame, Figures]:
+    """The `CANDIDATES` rows of sessions, and figures: how many items were removed as not eligible,
+    and the processor's cycles by source.
 
     queries[i] is ordered by the pre-ranker model_of[i], all by the list where there is none.
     """
@@ -96,14 +97,16 @@ def candidates(
     def kernel(first: int, last: int) -> tuple:
         work = make_workspace(sources)
         of_all = (queries, sources, weights, pre_rankers, models, max_candidates)
-        return _candidates_of_block(*of_all, work, first, last)
+        return *_candidates_of_block(*of_all, work, first, last), work.cycles
 
     cost = np.diff(sources.session_start)[queries] + len(sources.popular)
-    frames, removed = [CANDIDATES.empty()], 0
-    for *columns, removed_of_block in map_blocks(kernel, cost, threads):
+    frames, removed, cycles = [CANDIDATES.empty()], 0, np.zeros(len(SOURCES), np.int64)
+    for *columns, removed_of_block, cycles_of_block in map_blocks(kernel, cost, threads):
         frames.append(_frame(*columns))
         removed += removed_of_block
-    return pl.concat(frames), removed
+        cycles += cycles_of_block
+    by_source = dict(zip(SOURCES, cycles.tolist(), strict=True))
+    return pl.concat(frames), {"ineligible_removed": removed, "cycles": by_source}
 
 
 def _frame(

@@ -12,7 +12,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from otto_pipeline.compute.kernels import inner_njit, prefetch
+from otto_pipeline.compute.kernels import cycles, inner_njit, prefetch
 from otto_pipeline.events.eligibility import ORDER, Eligibility, open_eligibility
 from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.retrieval.best import NUMBER_MASK, best_first_key, sort_smallest
@@ -79,7 +79,8 @@ class Workspace(NamedTuple):
     Items that a source meets lie in slots 0, 1, …, the session's own first, the latest first:
     `aid[slot]`, `score[source, slot]` (0: not proposed); `slot_of[aid]` is −1 elsewhere. Those
     among the best of a source are the union: `member[place]` is a slot, `fact[:, place]` what
-    `FACTS` says of it; `place_of[slot]` is −1 elsewhere.
+    `FACTS` says of it; `place_of[slot]` is −1 elsewhere. `cycles[source]` is what the source has
+    taken of the processor's time so far.
     """
 
     slot_of: NDArray[np.int32]
@@ -93,6 +94,7 @@ class Workspace(NamedTuple):
     neighbour: NDArray[np.int64]
     similarity: NDArray[np.float64]
     mark: NDArray[np.int64]
+    cycles: NDArray[np.int64]
 
 
 def sources_of(
@@ -146,6 +148,7 @@ def make_workspace(sources: Sources) -> Workspace:
         np.empty(NEIGHBOURS, np.int64),
         np.empty(NEIGHBOURS),
         np.full(n_items, -1, np.int64),
+        np.zeros(n_sources, np.int64),
     )
 
 
@@ -155,19 +158,34 @@ def fill_union(session: int, sources: Sources, work: Workspace) -> tuple[int, in
 
     `clear_union` is due before the next session.
     """
+    began = cycles()
     own = _add_history(session, sources, work)
+    began = _charge(0, began, work)
     near = _add_first_hop(own, sources.tables, work)
+    began = cycles()  # the first hop has charged each of its tables
     slots = _add_second_hop(own, near, sources.tables[sources.hop_table], work)
+    began = _charge(SECOND_HOP, began, work)
     slots = _add_similar_sessions(session, own, slots, sources, work)
+    began = _charge(SESSION_KNN, began, work)
     slots = _add_popular(slots, sources, work)
+    began = _charge(POPULARITY, began, work)
     size = 0
     for source in range(len(work.score)):
         last = near if source < len(work.score) + SECOND_HOP else slots
         size = _rank(source, last, size, work)
+        began = _charge(source, began, work)
     events = sources.session_start[session + 1] - sources.session_start[session]
     work.fact[OWN_ITEMS, :size] = min(own, LARGEST_FACT)
     work.fact[EVENTS, :size] = min(events, LARGEST_FACT)
     return size, slots
+
+
+@inner_njit
+def _charge(source: int, began: int, work: Workspace) -> int:
+    """Add the cycles since `began` to the source's; return where the counter is."""
+    now = cycles()
+    work.cycles[source] += now - began
+    return now
 
 
 @inner_njit
@@ -251,11 +269,12 @@ def _add_history(session: int, sources: Sources, work: Workspace) -> int:
 @njit(cache=True, nogil=True)
 def _add_first_hop(own: int, tables: tuple[NeighbourTable, ...], work: Workspace) -> int:
     """Score the neighbours of own items by each matrix: Σ own item's score × share."""
-    size = own
+    size, began = own, cycles()
     for number in range(len(tables)):
         for slot in range(own):
             weight = work.score[0, slot]
             size = _add_row(work.aid[slot], weight, 1 + number, size, tables[number], work)
+        began = _charge(1 + number, began, work)
     return size
 
 

@@ -159,7 +159,12 @@ def test_labels_are_those_of_the_sessions_and_ranks_those_of_the_candidates(
 def test_report_tells_the_cost_of_what_stands_behind_a_source(made: dict[str, Dataset]) -> None:
     report = made["validation/source_report"]
     costs = report.figures()["cost"]
-    assert costs["history"] is None
+    assert costs["history"]["size MB"] is None
+    assert set(costs) == set(SOURCES)
+    proposing = [cost["proposes in s"] for cost in costs.values()]
+    assert sum(proposing) == pytest.approx(
+        made["validation/candidates"].manifest.seconds, abs=0.05 * len(SOURCES)
+    )
     assert costs["session_knn"]["size MB"] > 0
     assert costs["time"]["peak MB"] > 0
     text = source_tables(report)

@@ -36,7 +36,8 @@ def found_by(
     popular: pl.DataFrame = POPULAR,
 ) -> tuple[pl.DataFrame, int]:
     sources = sources_of(log, tables_of(log), postings_of(log), popular, eligibility)
-    return candidates(sources, queries, max_candidates, 1)
+    found, figures = candidates(sources, queries, max_candidates, 1)
+    return found, figures["ineligible_removed"]
 
 
 def ordered_in(log: EventLog, session: int) -> set[int]:
