@@ -36,7 +36,7 @@ HOP_SOURCES = 15
 HOP_TABLE = max(range(len(MATRICES)), key=lambda number: MATRICES[number].top_k)
 """The second hop goes through the widest matrix."""
 
-UNION_VERSION = f"2 {SOURCES} {SOURCE_LIMIT} {POPULAR_ITEMS} {HOP_SOURCES} {CONSTANTS}"
+UNION_VERSION = f"3 {SOURCES} {SOURCE_LIMIT} {POPULAR_ITEMS} {HOP_SOURCES} {CONSTANTS}"
 """What stages that read the union depend on beside their inputs."""
 
 CANDIDATES: Table = candidates_table(SOURCES)
