@@ -1,7 +1,7 @@
 """The item in the last days of the lane's log: rates and ages that its length leaves as they are.
 
-Frame: the table of popularity with `days` and `weeks` (length of the lane's log, 21 days at most)
-and `last_second` (its end).
+Frame: the table of popularity with `days` and `weeks` (length of the lane's log, days that have
+begun as whole ones, 21 days at most) and `last_second` (its end).
 """
 
 import polars as pl

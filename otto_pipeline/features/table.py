@@ -61,9 +61,6 @@ VALIDATION_FEATURES = Table(
     "session",
 )
 
-MIN_DAYS = 1
-"""Shortest log, in days, for which rates are given as measured."""
-
 
 def features_table() -> str:
     """`FEATURES` as a Markdown table."""
@@ -126,7 +123,7 @@ def features(
 
 def item_features(popularity: Dataset, log: EventLog) -> pl.DataFrame:
     """`ITEM_FEATURES` of every item."""
-    days = min(max(log.last_second / DAY_SECONDS, MIN_DAYS), WINDOWS["21d"])
+    days = min(log.last_second // DAY_SECONDS + 1, WINDOWS["21d"])
     facts = {"days": days, "weeks": days / WINDOWS["week"], "last_second": log.last_second}
     counts = popularity.scan().with_columns(
         pl.col(pl.UInt32).cast(pl.Int64), **{name: pl.lit(value) for name, value in facts.items()}
