@@ -25,6 +25,7 @@ from bench.stage import STEPS, manifests_of
 from otto_pipeline.evaluation.bootstrap import QUANTILES, RESAMPLES
 from otto_pipeline.features.candidate import CANDIDATE_FEATURES
 from otto_pipeline.features.item import ITEM_FEATURES
+from otto_pipeline.features.moment import MOMENT_FEATURES
 from otto_pipeline.features.session import SESSION_FEATURES
 from otto_pipeline.features.session_item import SESSION_ITEM_FEATURES
 from otto_pipeline.features.similarity import SIMILARITY_FEATURES
@@ -55,13 +56,14 @@ NEGATIVES = 24
 GENERATED = DATA / "generated1"
 SIZE = ("--sessions", "100000", "--test-sessions", "0", "--items", "60000")
 FAMILIES = {
-    "source ranks": [f"{source}_rank" for source in SOURCES],
+    "source ranks": [*(f"{source}_rank" for source in SOURCES), "sources"],
     "scores and places of list and pre-ranker": [
         f"{kind}_{what}" for kind in ("list", "pre") for what in ("score", "rank")
     ],
     "parts of scores": [f.name for f in CANDIDATE_FEATURES if f.name.endswith("_part")],
     "session": [f.name for f in SESSION_FEATURES],
     "item": [f.name for f in ITEM_FEATURES],
+    "item at the moment": [f.name for f in MOMENT_FEATURES],
     "session×item": [f.name for f in SESSION_ITEM_FEATURES],
     "similarity": [f.name for f in SIMILARITY_FEATURES],
     **{

@@ -1,43 +1,74 @@
-"""Event log → events of each item, of each type, in all and in the lane's last seven days."""
+"""Event log → events of each item by type in the lane's last days, by hour and by weekday."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numba import njit
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from otto_pipeline.events.eligibility import ORDER
 from otto_pipeline.events.eligibility_file import SETTING
 from otto_pipeline.events.errors import LogError
-from otto_pipeline.events.event_log import open_event_log
+from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.retrieval.sources import POPULAR_ITEMS
-from otto_pipeline.schemas import POPULARITY, TYPES
+from otto_pipeline.schemas import HOUR_PARTS, POPULARITY, TYPES, WEEKDAYS, WINDOWS
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
-WEEK_SECONDS = 7 * 86_400
+DAY_SECONDS = 86_400
+WEEK_SECONDS = 7 * DAY_SECONDS
+IN_WINDOW = len(TYPES) + 1
+SESSIONS = len(TYPES)
+"""Counts of a window: events of each type, then sessions."""
+AGAIN = IN_WINDOW * len(WINDOWS)
+EVENTS = AGAIN + 1
+BY_HOUR = EVENTS + 1
+BY_WEEKDAY = BY_HOUR + HOUR_PARTS
+"""Where the counts of an item are that belong to no window."""
+
+Seconds = TypeVar("Seconds", int, NDArray[np.int64])
 
 
 def write_popularity(inputs: Inputs, _shard: int, _settings: Settings, path: Path) -> Figures:
-    """One row for every item of the log; the week ends with the lane's last event."""
+    """One row for every item of the log; all windows end with the lane's last event."""
     log = open_event_log(inputs["event_log"])
-    week_start = log.last_second - WEEK_SECONDS
-    counts, week, sessions_week, last_seen = _count(
-        log.session_start, log.aid, log.ts, log.type, log.n_items, week_start
+    popularity(log).write_parquet(path)
+    return {"last_second": log.last_second, "events": log.n_events}
+
+
+def popularity(log: EventLog) -> pl.DataFrame:
+    """The `POPULARITY` rows of a log."""
+    starts = log.last_second - DAY_SECONDS * np.array([*WINDOWS.values()], np.int64)
+    counts, last_seen = _count(
+        log.session_start, log.aid, log.ts, log.type, log.n_items, starts, log.first_ts // 1000
     )
-    frame = pl.DataFrame(
+    columns = [column for column in POPULARITY.columns if column.dtype == pl.UInt32]
+    return pl.DataFrame(
         {
             "aid": np.arange(log.n_items, dtype=np.int32),
-            **{name: counts[:, code] for code, name in enumerate(TYPES)},
-            **{f"{name}_week": week[:, code] for code, name in enumerate(TYPES)},
-            "sessions_week": sessions_week,
+            **{column.name: counts[:, place] for place, column in enumerate(columns)},
+            "by_hour": counts[:, BY_HOUR:BY_WEEKDAY],
+            "by_weekday": counts[:, BY_WEEKDAY:],
             "last_seen": last_seen,
         },
         schema=POPULARITY.empty().schema,
     )
-    frame.write_parquet(path)
-    return {"last_second": log.last_second, "events": log.n_events}
+
+
+@register_jitable
+def hour_part(second: Seconds) -> Seconds:
+    """Which of the `HOUR_PARTS` of the day a moment is in; seconds since 1970, UTC."""
+    return second % DAY_SECONDS // (DAY_SECONDS // HOUR_PARTS)
+
+
+@register_jitable
+def weekday(second: Seconds) -> Seconds:
+    """Day of the week of a moment, 0 is Monday; seconds since 1970, a Thursday, UTC."""
+    return (second // DAY_SECONDS + 3) % WEEKDAYS
 
 
 def popular_items(popularity: Dataset, denied: NDArray[np.bool_]) -> pl.DataFrame:
@@ -48,10 +79,10 @@ def popular_items(popularity: Dataset, denied: NDArray[np.bool_]) -> pl.DataFram
     Raises:
         LogError: every item that the lane has seen is denied.
     """
-    allowed = popularity.read("aid", "sessions_week", *TYPES).filter(pl.Series(~denied))
+    allowed = popularity.read("aid", "sessions_week", "events").filter(pl.Series(~denied))
     popular = allowed.select("aid", score="sessions_week").filter(pl.col("score") > 0)
     if popular.is_empty():
-        popular = allowed.select("aid", score=pl.sum_horizontal(TYPES)).filter(pl.col("score") > 0)
+        popular = allowed.select("aid", score="events").filter(pl.col("score") > 0)
     if popular.is_empty() and denied.any():
         raise LogError(
             f"{SETTING}: denies every item of {popularity.folder.parent.name}'s log at its end, so "
@@ -68,25 +99,39 @@ def _count(
     ts: NDArray[np.int32],
     type_: NDArray[np.uint8],
     n_items: int,
-    week_start: int,
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """One pass over the events; 40 bytes an item, one random access an event."""
-    counts = np.zeros((n_items, 3), np.uint32)
-    week = np.zeros((n_items, 3), np.uint32)
-    sessions_week = np.zeros(n_items, np.uint32)
+    starts: NDArray[np.int64],
+    first_second: int,
+) -> tuple[NDArray, NDArray]:
+    """One pass over the events; 128 bytes an item, most of them side by side, so that an event
+    waits once for its item.
+
+    Counts u32[items, 29]: of each window the types and the sessions, the longest last, then the
+    rest from `AGAIN` on. A session is read from its end, so that an item's first event that is
+    met is in every window that holds one of the session's.
+    """
+    counts = np.zeros((n_items, BY_WEEKDAY + WEEKDAYS), np.uint32)
     last_seen = np.full(n_items, -1, np.int32)
-    counted_for = np.full(n_items, -1, np.int64)  # the last session that counted for the item
+    seen_in = np.full(n_items, -1, np.int32)  # the last session that was met with the item
+    ordered_in = np.full(n_items, -1, np.int32)  # … with an order of it
     for session in range(len(session_start) - 1):
-        for event in range(session_start[session], session_start[session + 1]):
-            item = aid[event]
-            counts[item, type_[event]] += 1
-            last_seen[item] = max(last_seen[item], ts[event])
-            if ts[event] >= week_start:
-                week[item, type_[event]] += 1
-                if counted_for[item] != session:
-                    counted_for[item] = session
-                    sessions_week[item] += 1
-    return counts, week, sessions_week, last_seen
+        for event in range(session_start[session + 1] - 1, session_start[session] - 1, -1):
+            item, second = aid[event], ts[event]
+            of_item = counts[item]
+            of_item[EVENTS] += 1
+            last_seen[item] = max(last_seen[item], second)
+            if second < starts[-1]:
+                continue
+            for window in range(len(starts)):
+                if second >= starts[window]:
+                    of_item[IN_WINDOW * window + type_[event]] += 1
+                    of_item[IN_WINDOW * window + SESSIONS] += seen_in[item] != session
+            seen_in[item] = session
+            if type_[event] == ORDER:
+                of_item[AGAIN] += ordered_in[item] == session
+                ordered_in[item] = session
+            of_item[BY_HOUR + hour_part(first_second + second)] += 1
+            of_item[BY_WEEKDAY + weekday(first_second + second)] += 1
+    return counts, last_seen
 
 
-POPULARITY_STAGE = Stage(write=write_popularity)
+POPULARITY_STAGE = Stage(write=write_popularity, version="2")

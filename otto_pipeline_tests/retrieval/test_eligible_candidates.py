@@ -87,10 +87,10 @@ def test_session_that_has_ordered_all_there_is_gets_it_again() -> None:
 
 
 def popularity_of(folder: Path, *items: tuple[int, int]) -> pl.DataFrame:
-    """Popular items where those of (sessions of the week, clicks) are given, the first denied."""
+    """Popular items where those of (sessions of the week, events) are given, the first denied."""
     rows = [
-        {"aid": aid, "clicks": clicks, "sessions_week": week, "carts": 0, "orders": 0}
-        for aid, (week, clicks) in enumerate(items)
+        {"aid": aid, "sessions_week": week, "events": events}
+        for aid, (week, events) in enumerate(items)
     ]
     table = pl.DataFrame(rows, schema=POPULARITY.empty().schema)
     denied = np.zeros(len(items), np.bool_)
