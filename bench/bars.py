@@ -173,14 +173,7 @@ def of_real_logs(data: str) -> Iterator[str]:
 
 def of_generated(sessions: int | None) -> str:
     """The text on the generated log, or on a smaller one."""
-    if sessions is None:
-        ensure_generated()
-        log = GENERATED
-    else:
-        log = DATA / f"bars_log_{sessions}"
-        if not log.exists():
-            size = ("--sessions", str(sessions), "--test-sessions", "0")
-            run(OTTO, "generate", *size, "--out", str(log))
+    log = _generated(sessions)
     settings = lane_settings(log, 42, "7", log.with_name(f"{log.name}_bars_store"))
     settings = settings.model_copy(update={"memory_gb": MEMORY_GB})
     learning = []
@@ -190,6 +183,18 @@ def of_generated(sessions: int | None) -> str:
             learning += manifests
     text = compared("generated", hits(settings))
     return f"{text}\n\nFeatures and out-of-fold training of the three targets: {_cost(learning)}."
+
+
+def _generated(sessions: int | None) -> Path:
+    """A log, generated where it is missing."""
+    if sessions is None:
+        ensure_generated()
+        return GENERATED
+    log = DATA / f"generated_{sessions}"
+    if not log.exists():
+        size = ("--sessions", str(sessions), "--test-sessions", "0")
+        run(OTTO, "generate", *size, "--out", str(log))
+    return log
 
 
 def _cost(manifests: list[Manifest]) -> str:
@@ -213,4 +218,5 @@ def main(data: str, sessions: str | None = None) -> None:
     else:
         title = "Bars of the rankers"
         text += ["Cut seeds 1–5 pooled.", *of_real_logs(data)]
-    write_section(title, f"python -m bench bars {data}", "\n\n".join(text))
+    command = " ".join(["python -m bench bars", data, *([sessions] if sessions else [])])
+    write_section(title, command, "\n\n".join(text))
