@@ -13,7 +13,7 @@ from otto_pipeline.events.eligibility import ORDER
 from otto_pipeline.events.eligibility_file import SETTING
 from otto_pipeline.events.errors import LogError
 from otto_pipeline.events.event_log import EventLog, open_event_log
-from otto_pipeline.retrieval.sources import POPULAR_ITEMS
+from otto_pipeline.retrieval.sources import POPULAR_ITEMS, POPULAR_LISTS, POPULAR_OFFSET
 from otto_pipeline.schemas import HOUR_PARTS, POPULARITY, TYPES, WEEKDAYS, WINDOWS
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
@@ -72,15 +72,16 @@ def weekday(second: Seconds) -> Seconds:
 
 
 def popular_items(popularity: Dataset, denied: NDArray[np.bool_]) -> pl.DataFrame:
-    """Allowed items of the most sessions of the lane's last seven days: columns aid, score.
+    """Allowed items that are best in `POPULAR_LISTS` together, ties by item: columns aid, score.
 
-    Where none was seen in these, those of the most events in all.
+    Where none was seen in the last week, those of the most events in all.
 
     Raises:
         LogError: every item that the lane has seen is denied.
     """
-    allowed = popularity.read("aid", "sessions_week", "events").filter(pl.Series(~denied))
-    popular = allowed.select("aid", score="sessions_week").filter(pl.col("score") > 0)
+    allowed = popularity.read("aid", *POPULAR_LISTS, "events").filter(pl.Series(~denied))
+    score = pl.sum_horizontal(_reciprocal_rank(*weighted) for weighted in POPULAR_LISTS.items())
+    popular = allowed.select("aid", score=score).filter(pl.col("score") > 0)
     if popular.is_empty():
         popular = allowed.select("aid", score="events").filter(pl.col("score") > 0)
     if popular.is_empty() and denied.any():
@@ -90,6 +91,14 @@ def popular_items(popularity: Dataset, denied: NDArray[np.bool_]) -> pl.DataFram
         )
     best = popular.sort(["score", "aid"], descending=[True, False]).head(POPULAR_ITEMS)
     return best.cast({"score": pl.Float64})
+
+
+def _reciprocal_rank(name: str, weight: float) -> pl.Expr:
+    """What a list adds to the score of its items; 0 for those that are not in it. The table is
+    ordered by item, so that the smaller of two equals comes first.
+    """
+    rank = (-pl.col(name).cast(pl.Int64)).rank("ordinal")
+    return pl.when(pl.col(name) > 0).then(weight / (POPULAR_OFFSET + rank)).otherwise(0.0)
 
 
 @njit(cache=True, nogil=True)
