@@ -9,6 +9,7 @@ from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from otto_pipeline.compute.kernels import prefetch
 from otto_pipeline.events.eligibility import ORDER
 from otto_pipeline.events.eligibility_file import SETTING
 from otto_pipeline.events.errors import LogError
@@ -20,7 +21,6 @@ from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
 DAY_SECONDS = 86_400
-WEEK_SECONDS = 7 * DAY_SECONDS
 IN_WINDOW = len(TYPES) + 1
 SESSIONS = len(TYPES)
 """Counts of a window: events of each type, then sessions."""
@@ -28,7 +28,11 @@ AGAIN = IN_WINDOW * len(WINDOWS)
 EVENTS = AGAIN + 1
 BY_HOUR = EVENTS + 1
 BY_WEEKDAY = BY_HOUR + HOUR_PARTS
-"""Where the counts of an item are that belong to no window."""
+COUNTED = BY_WEEKDAY + WEEKDAYS
+"""Where the counts of an item are that belong to no window, and where they end."""
+LAST_SEEN, SEEN_IN, ORDERED_IN = range(COUNTED, COUNTED + 3)
+AHEAD = 8
+"""So many events ahead their items are asked for."""
 
 Seconds = TypeVar("Seconds", int, NDArray[np.int64])
 
@@ -43,9 +47,10 @@ def write_popularity(inputs: Inputs, _shard: int, _settings: Settings, path: Pat
 def popularity(log: EventLog) -> pl.DataFrame:
     """The `POPULARITY` rows of a log."""
     starts = log.last_second - DAY_SECONDS * np.array([*WINDOWS.values()], np.int64)
-    counts, last_seen = _count(
+    facts = _count(
         log.session_start, log.aid, log.ts, log.type, log.n_items, starts, log.first_ts // 1000
     )
+    counts = facts[:, :COUNTED].view(np.uint32)
     columns = [column for column in POPULARITY.columns if column.dtype == pl.UInt32]
     return pl.DataFrame(
         {
@@ -53,7 +58,7 @@ def popularity(log: EventLog) -> pl.DataFrame:
             **{column.name: counts[:, place] for place, column in enumerate(columns)},
             "by_hour": counts[:, BY_HOUR:BY_WEEKDAY],
             "by_weekday": counts[:, BY_WEEKDAY:],
-            "last_seen": last_seen,
+            "last_seen": facts[:, LAST_SEEN],
         },
         schema=POPULARITY.empty().schema,
     )
@@ -110,37 +115,38 @@ def _count(
     n_items: int,
     starts: NDArray[np.int64],
     first_second: int,
-) -> tuple[NDArray, NDArray]:
-    """One pass over the events; 128 bytes an item, most of them side by side, so that an event
-    waits once for its item.
+) -> NDArray[np.int32]:
+    """One pass over the events; 128 bytes an item, side by side, as each event waits for its item.
 
-    Counts u32[items, 29]: of each window the types and the sessions, the longest last, then the
-    rest from `AGAIN` on. A session is read from its end, so that an item's first event that is
-    met is in every window that holds one of the session's.
+    i32[items, 32]: for each window the types and the sessions, the longest last, the other counts
+    from `AGAIN` on, the time of the last event (−1: none), and two that serve the pass: the last
+    session that was met with the item, and with an order of it. The log is read from its end, so
+    that an item's first event that is met is in every window that holds one of the session's.
     """
-    counts = np.zeros((n_items, BY_WEEKDAY + WEEKDAYS), np.uint32)
-    last_seen = np.full(n_items, -1, np.int32)
-    seen_in = np.full(n_items, -1, np.int32)  # the last session that was met with the item
-    ordered_in = np.full(n_items, -1, np.int32)  # … with an order of it
-    for session in range(len(session_start) - 1):
+    facts = np.zeros((n_items, ORDERED_IN + 1), np.int32)
+    facts[:, LAST_SEEN:] = -1
+    flat = facts.reshape(-1)
+    for session in range(len(session_start) - 2, -1, -1):
         for event in range(session_start[session + 1] - 1, session_start[session] - 1, -1):
-            item, second = aid[event], ts[event]
-            of_item = counts[item]
+            ahead = aid[max(event - AHEAD, 0)] * np.int64(facts.shape[1])
+            prefetch(flat, ahead)
+            prefetch(flat, ahead + facts.shape[1] // 2)
+            of_item, second = facts[aid[event]], ts[event]
             of_item[EVENTS] += 1
-            last_seen[item] = max(last_seen[item], second)
+            of_item[LAST_SEEN] = max(of_item[LAST_SEEN], second)
             if second < starts[-1]:
                 continue
             for window in range(len(starts)):
                 if second >= starts[window]:
                     of_item[IN_WINDOW * window + type_[event]] += 1
-                    of_item[IN_WINDOW * window + SESSIONS] += seen_in[item] != session
-            seen_in[item] = session
+                    of_item[IN_WINDOW * window + SESSIONS] += of_item[SEEN_IN] != session
+            of_item[SEEN_IN] = session
             if type_[event] == ORDER:
-                of_item[AGAIN] += ordered_in[item] == session
-                ordered_in[item] = session
+                of_item[AGAIN] += of_item[ORDERED_IN] == session
+                of_item[ORDERED_IN] = session
             of_item[BY_HOUR + hour_part(first_second + second)] += 1
             of_item[BY_WEEKDAY + weekday(first_second + second)] += 1
-    return counts, last_seen
+    return facts
 
 
 POPULARITY_STAGE = Stage(write=write_popularity, version="2")
