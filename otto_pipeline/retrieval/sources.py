@@ -33,7 +33,8 @@ POPULAR_ITEMS = 100
 """Items that popularity proposes."""
 POPULAR_LISTS = {"sessions_week": 3.0, "carts_week": 1.0}
 """Weights of the lists of most popular items that popularity merges, by what they are ordered by:
-what many look at now, and what many want. Lists of the last day and of orders bring nothing."""
+what many look at now, and what many want. Lists of the last day and of orders brought nothing on
+jd_hup_appliances and the generated demo."""
 POPULAR_OFFSET = 60
 """Popularity sums weight / (this + rank) over the lists: reciprocal rank fusion (Cormack, Clarke,
 Büttcher 2009, https://doi.org/10.1145/1571941.1572114)."""
