@@ -28,6 +28,7 @@ from otto_pipeline.ranking import ranker
 from otto_pipeline.ranking.blend import BLEND_STAGE
 from otto_pipeline.ranking.explanation import EXPLANATION, EXPLANATION_STAGE, importance_plot
 from otto_pipeline.ranking.fold_scores import fold_scores_stage
+from otto_pipeline.ranking.learning_curves import curves_plot, read_curves
 from otto_pipeline.ranking.scoring import STACKED
 from otto_pipeline.ranking.training_features import TRAINING_FEATURES_STAGE
 from otto_pipeline.ranking.training_rows import TRAINING_ROWS_STAGE
@@ -135,6 +136,13 @@ def _fold_scores(targets: Iterable[str]) -> dict[str, str]:
     return {name: f"validation/fold_scores/{name}" for name in targets}
 
 
+def _curves_metadata(dataset: Dataset) -> dict[str, Any]:
+    curves = read_curves(dataset)
+    if curves.is_empty():
+        return {}
+    return {"learning_curves": picture("learning curves", curves_plot(curves))}
+
+
 def _rankers(name: str) -> tuple[Artifact, ...]:
     """What is learnt for a target: rankers by fold, their scores, the ranker of all sessions."""
     inputs = {**TRAINING, **TRAINING_FEATURES, **_fold_scores(STACKED[name])}
@@ -150,6 +158,7 @@ def _rankers(name: str) -> tuple[Artifact, ...]:
             inputs,
             kinds=MODEL,
             frames=ranker.frames,
+            metadata=_curves_metadata,
         ),
         Artifact(
             f"validation/fold_scores/{name}",

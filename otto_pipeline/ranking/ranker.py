@@ -14,6 +14,7 @@ import xgboost as xgb
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.folds import ALL_SESSIONS, row_folds, usable_folds
+from otto_pipeline.ranking.learning_curves import CURVE, curve_text
 from otto_pipeline.ranking.matrix import (
     BATCH_ROWS,
     chosen_rows,
@@ -65,7 +66,7 @@ def ranker_stage(name: str) -> Stage:
 
 def _version(name: str) -> str:
     features = " ".join(ranker_features(name))
-    return f"2 {RECIPES} {STOPPING_SHARE} {STOPPING_ROUNDS} {BATCH_ROWS} {features}"
+    return f"3 {RECIPES} {STOPPING_SHARE} {STOPPING_ROUNDS} {BATCH_ROWS} {features}"
 
 
 def folds_of(name: str, inputs: Inputs, settings: Settings) -> int:
@@ -119,15 +120,19 @@ def _fit_until_best(
     data: pl.DataFrame, stopping: pl.DataFrame, name: str, recipe: Recipe, settings: Settings
 ) -> xgb.Booster:
     train = quantile_matrix(data, name, settings.threads)
+    found: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         parameters(recipe, settings),
         train,
         settings.boosting_rounds,
         evals=[(quantile_matrix(stopping, name, settings.threads, ref=train), "stopping")],
         early_stopping_rounds=STOPPING_ROUNDS,
+        evals_result=found,
         verbose_eval=False,
     )
-    return booster[: booster.best_iteration + 1]
+    best = booster[: booster.best_iteration + 1]
+    best.set_attr(**{CURVE: curve_text(found["stopping"])})
+    return best
 
 
 def _fit(
