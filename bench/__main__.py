@@ -2,7 +2,7 @@
 
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
-python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER
+python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER | halves FOLDER
 python -m bench nearest LANE [WAY…]
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
@@ -20,6 +20,7 @@ from bench import (
     features,
     forest,
     generate,
+    halves,
     harness,
     matrices,
     nearest,
@@ -47,6 +48,7 @@ OTHERS = {
     "candidates": candidates.main,
     "shortlist": shortlist.main,
     "rankers": rankers.main,
+    "halves": halves.main,
     "peers": compare.main,
 }
 
