@@ -1,5 +1,6 @@
 """Checks: each artifact's contract, shard by shard, the submission's rules, drift of features."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -21,19 +22,32 @@ SHOWN_FAILURES = 10
 SHOWN_FEATURES = 20
 
 
-def schema_check(artifact: Artifact) -> dg.AssetChecksDefinition:
-    """The check of an artifact's table: columns, types, nulls, ranges, uniqueness, order."""
+def schema_checks(step: str, artifacts: Sequence[Artifact]) -> dg.AssetChecksDefinition:
+    """The checks of what a step makes, in one step: columns, types, nulls, ranges, keys, order."""
 
-    @dg.asset_check(
-        asset=artifact.key,
-        name="schema",
-        blocking=True,
-        partitions_def=SCALE_PARTITIONS,
-        description=f"{artifact.table.row} Columns, types, nulls, value ranges, keys and order.",
+    @dg.multi_asset_check(
+        name=f"{step}_schema",
+        specs=[
+            dg.AssetCheckSpec(
+                "schema",
+                asset=artifact.key,
+                blocking=True,
+                partitions_def=SCALE_PARTITIONS,
+                description=f"{artifact.table.row} Columns, types, nulls, value ranges, keys and "
+                "order.",
+            )
+            for artifact in artifacts
+        ],
+        can_subset=len(artifacts) > 1,
     )
-    def schema(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
-        dataset = store.dataset(scale_of(context), artifact.path)
-        return check_dataset(artifact, dataset)
+    def schema(
+        context: dg.AssetCheckExecutionContext, store: StoreResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        selected = {check.asset_key for check in context.selected_asset_check_keys}
+        for artifact in artifacts:
+            if artifact.key in selected:
+                result = check_dataset(artifact, store.dataset(scale_of(context), artifact.path))
+                yield result._replace(asset_key=artifact.key, check_name="schema")
 
     return schema
 
@@ -44,7 +58,7 @@ def check_dataset(artifact: Artifact, dataset: Dataset) -> dg.AssetCheckResult:
     if passed_before(dataset, contract):
         return dg.AssetCheckResult(passed=True, metadata={"read": False})
     rows = 0
-    for number, piece in enumerate(artifact.frames(dataset)):
+    for number, piece in enumerate(artifact.frames(dataset) if dataset.files else ()):
         frame = piece.collect()
         rows += frame.height
         failures = table_failures(artifact.table, frame)

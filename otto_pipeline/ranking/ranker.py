@@ -18,7 +18,7 @@ from otto_pipeline.ranking.learning_curves import CURVE, curve_text
 from otto_pipeline.ranking.matrix import (
     BATCH_ROWS,
     chosen_rows,
-    draws_below,
+    held_out,
     quantile_matrix,
     read_training_data,
 )
@@ -91,7 +91,7 @@ def write_fold_ranker(
         rounds = min(recipe.rounds, settings.boosting_rounds)
         booster = _fit(data, name, recipe, rounds, settings)
         return _save(booster, path, type=name, fold=shard, rows=data.height)
-    stops = draws_below(data, settings.seed, "early stopping", STOPPING_SHARE)
+    stops = held_out(data, settings.seed, "early stopping", STOPPING_SHARE)
     learnt, stopping = data.filter(~stops), data.filter(stops)
     booster = _fit_until_best(learnt, stopping, name, recipe, settings)
     return _save(booster, path, type=name, fold=shard, rows=learnt.height)

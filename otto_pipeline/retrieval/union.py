@@ -120,9 +120,12 @@ def sources_of(
 
 
 def open_sources(inputs: Inputs, settings: Settings) -> Sources:
-    """Map what stands behind the sources of a lane, from the datasets by their names."""
+    """Map what stands behind the sources of a lane, from the datasets by their names.
+
+    In a lane without an input `eligibility` no item is denied.
+    """
     log = open_event_log(inputs["event_log"])
-    eligibility = open_eligibility(inputs["eligibility"], log, settings)
+    eligibility = open_eligibility(inputs.get("eligibility"), log, settings)
     return sources_of(
         log,
         open_neighbours(inputs["neighbours"]),

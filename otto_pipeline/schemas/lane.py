@@ -6,7 +6,9 @@ import polars as pl
 
 from otto_pipeline.schemas.table import (
     AID,
+    EVENT_TYPE,
     FIRST_TS,
+    HALF,
     HASH,
     LAST_TS,
     SESSION,
@@ -36,6 +38,18 @@ LABELS = Table(
     "One item that a query session goes on to click (next), cart or order.",
     (SESSION, TARGET, AID),
     unique=("session", "type", "aid"),
+    order="session",
+)
+CUT_SESSIONS = Table(
+    "One session before the split moment that is cut, so that rankers learn what came after.",
+    (
+        SESSION,
+        Column("half", HALF, "Half of the sessions that it belongs to."),
+        Column("type", EVENT_TYPE, "Target that it was cut for; it has labels of others too."),
+        Column("cut", pl.Int64, "Events that its half sees; what comes after is labels.", ge=1),
+        HASH,
+    ),
+    unique=("session",),
     order="session",
 )
 EVENT_LOG = Table(
