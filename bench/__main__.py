@@ -3,6 +3,7 @@
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
 python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER
+python -m bench bars FOLDER | bars generated
 python -m bench nearest LANE [WAY…]
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
@@ -12,6 +13,7 @@ import argparse
 
 from bench import (
     bad_lines,
+    bars,
     candidates,
     covisitation,
     demo,
@@ -47,6 +49,7 @@ OTHERS = {
     "candidates": candidates.main,
     "shortlist": shortlist.main,
     "rankers": rankers.main,
+    "bars": bars.main,
     "peers": compare.main,
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from otto_pipeline.features.feature import Feature
 from otto_pipeline.features.item import ITEM_FEATURES
+from otto_pipeline.features.moment import MOMENT_FEATURES
 from otto_pipeline.features.session import SESSION_FEATURES
 from otto_pipeline.features.session_item import SESSION_ITEM_FEATURES
 from otto_pipeline.features.similarity import SIMILARITY_FEATURES
@@ -36,6 +37,7 @@ FAMILIES: dict[str, tuple[Feature, ...]] = {
     ),
     "session": SESSION_FEATURES,
     "item": ITEM_FEATURES,
+    "item-at-the-moment": MOMENT_FEATURES,
     "session-item": SESSION_ITEM_FEATURES,
     "similarity": SIMILARITY_FEATURES,
     **{

@@ -8,11 +8,10 @@ from tabulate import tabulate
 
 from otto_pipeline.events.eligibility import open_eligibility
 from otto_pipeline.events.event_log import open_event_log
-from otto_pipeline.features.table import FEATURES
 from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS, scale_of
 from otto_pipeline.orchestration.store_resource import StoreResource
-from otto_pipeline.ranking.explanation import LARGE_DRIFT, drift, drift_plot, sample_rows
+from otto_pipeline.ranking.drift import LARGE_DRIFT, drift_plot, lane_drift
 from otto_pipeline.schemas import Table, pandera_schema
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline.store.marks import passed_before, remember_passed
@@ -20,8 +19,6 @@ from otto_pipeline.submission.submission import faults
 
 SHOWN_FAILURES = 10
 SHOWN_FEATURES = 20
-DRIFT_ROWS = 20_000
-"""Candidates of each lane whose features are compared."""
 
 
 def schema_check(artifact: Artifact) -> dg.AssetChecksDefinition:
@@ -121,20 +118,19 @@ def drift_check(artifact: Artifact, reference: Artifact) -> dg.AssetChecksDefini
         f"in reaches {LARGE_DRIFT}. Warns, and stops nothing.",
     )
     def drifts(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
-        seed, scale = store.settings().seed, scale_of(context)
         learnt, applied = (
-            _sampled_features(store.dataset(scale, one.path), seed) for one in (reference, artifact)
+            store.dataset(scale_of(context), one.path) for one in (reference, artifact)
         )
-        return check_drift(learnt, applied)
+        return check_drift(learnt, applied, store.settings().seed)
 
     return drifts
 
 
-def check_drift(learnt: pl.DataFrame, applied: pl.DataFrame) -> dg.AssetCheckResult:
+def check_drift(learnt: Dataset, applied: Dataset, seed: int) -> dg.AssetCheckResult:
     """Compare the features that rankers learn from with those that they are applied to."""
-    if learnt.is_empty() or applied.is_empty():
+    if not (learnt.manifest.rows and applied.manifest.rows):
         return dg.AssetCheckResult(passed=True, description="a lane has no candidates to compare")
-    found = drift(FEATURES, learnt, applied)
+    found = lane_drift(learnt, applied, seed)
     large = found.filter(pl.col("psi") >= LARGE_DRIFT).select("feature", "psi").rows()
     worst = found.head(SHOWN_FEATURES)
     shown = tabulate(worst.rows(), worst.columns, "github", floatfmt=".3f")
@@ -148,7 +144,3 @@ def check_drift(learnt: pl.DataFrame, applied: pl.DataFrame) -> dg.AssetCheckRes
             "picture": picture("drift of features", drift_plot(found)),
         },
     )
-
-
-def _sampled_features(features: Dataset, seed: int) -> pl.DataFrame:
-    return sample_rows(features, features.read_shard, DRIFT_ROWS, seed)

@@ -268,12 +268,13 @@ def _add_history(session: int, sources: Sources, work: Workspace) -> int:
 
 @njit(cache=True, nogil=True)
 def _add_first_hop(own: int, tables: tuple[NeighbourTable, ...], work: Workspace) -> int:
-    """Score the neighbours of own items by each matrix: Σ own item's score × share."""
+    """Score the neighbours of own items by each matrix: Σ share / (1 + k), where k is the recency
+    rank of the own item, which is its slot (RANKING.md, `share`).
+    """
     size, began = own, cycles()
     for number in range(len(tables)):
         for slot in range(own):
-            weight = work.score[0, slot]
-            size = _add_row(work.aid[slot], weight, 1 + number, size, tables[number], work)
+            size = _add_row(work.aid[slot], 1 / (1 + slot), 1 + number, size, tables[number], work)
         began = _charge(1 + number, began, work)
     return size
 
