@@ -5,7 +5,8 @@ The stages are the pipeline's own; what they make lies in a folder of its own un
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -33,7 +34,10 @@ from otto_pipeline.schemas import TYPES
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.build import build
 from otto_pipeline.store.dataset import Dataset
-from otto_pipeline.store.stage import Stage
+from otto_pipeline.store.stage import Inputs, Stage
+
+Make = Callable[..., Dataset]
+"""Builds a dataset: (name, stage, **inputs)."""
 
 SCRATCH = "ablation"
 """Where variants are made, in the folder of their scale: one at a time. What a call that was
@@ -81,40 +85,54 @@ def fitted(
 ) -> tuple[Dataset, Dataset]:
     """The sessions that are judged, and their predictions by a variant's rankers, out-of-fold."""
 
-    def made(name: str, stage: Stage, **inputs: Dataset) -> Dataset:
+    def make(name: str, stage: Stage, **inputs: Dataset) -> Dataset:
         return build(root / SCRATCH, name, stage, inputs, settings, log).dataset
 
     features, labels, known = (
         Dataset(root / "validation" / name) for name in ("features", "labels", "sessions")
     )
-    judged = made("judged", judged_stage(sessions), labels=labels, sessions=known)
-    learnt = made("learnt", learnt_stage(variant), judged=judged)
-    rows = made("rows", rows_stage(variant), features=features, judged=judged)
-    changed = made("features", features_stage(variant), features=features, judged=judged)
-    training_rows = made(
-        "training_rows", TRAINING_ROWS_STAGE, candidates=rows, labels=labels, sessions=learnt
-    )
-    training = {
-        "training_rows": training_rows,
-        "training_features": made(
-            "training_features",
-            TRAINING_FEATURES_STAGE,
-            training_rows=training_rows,
-            features=changed,
-        ),
+    judged = make("judged", judged_stage(sessions), labels=labels, sessions=known)
+    learnt = make("learnt", learnt_stage(variant), judged=judged)
+    rows = make("rows", rows_stage(variant), features=features, judged=judged)
+    changed = make("features", features_stage(variant), features=features, judged=judged)
+    training = _training(make, changed, candidates=rows, labels=labels, sessions=learnt)
+    scores = _scores(make, variant, training, changed, features=rows, sessions=known)
+    of_lane = {"features": rows, "sessions": known, **scores}
+    blend = make("blend", BLEND_STAGE, labels=labels, **of_lane)
+    return judged, make("predictions", FOLD_PREDICTIONS_STAGE, blend=blend, **of_lane)
+
+
+def _training(make: Make, features: Dataset, **inputs: Dataset) -> dict[str, Dataset]:
+    """What rankers learn from."""
+    rows = make("training_rows", TRAINING_ROWS_STAGE, **inputs)
+    of_rows = {"training_rows": rows, "features": features}
+    return {
+        "training_rows": rows,
+        "training_features": make("training_features", TRAINING_FEATURES_STAGE, **of_rows),
     }
+
+
+def _scores(
+    make: Make,
+    variant: Variant,
+    training: Mapping[str, Dataset],
+    changed: Dataset,
+    **listed: Dataset,
+) -> dict[str, Dataset]:
+    """Out-of-fold scores by target; `listed` is what the list's scores are made from."""
+    none = make("no_rankers", replace(fold_rankers_stage(TYPES[0]), shards=_none))
+    by_list = make("list_scores", fold_scores_stage(TYPES[0]), rankers=none, **listed)
     scores: dict[str, Dataset] = {}
     for name in TYPES:
-        lower = {other: scores[other] if variant.stacked else rows for other in STACKED[name]}
-        rankers = made(f"fold_rankers/{name}", fold_rankers_stage(name), **training, **lower)
-        scores[name] = made(
-            f"fold_scores/{name}",
-            fold_scores_stage(name),
-            features=changed if rankers.files else rows,
-            sessions=known,
-            rankers=rankers,
-            **lower,
+        lower = {other: scores[other] if variant.stacked else by_list for other in STACKED[name]}
+        rankers = make(f"fold_rankers/{name}", fold_rankers_stage(name), **training, **lower)
+        # a target without rankers has the list's scores, be its features left out or not
+        scored = {**listed, "features": changed} if rankers.files else listed
+        scores[name] = make(
+            f"fold_scores/{name}", fold_scores_stage(name), rankers=rankers, **scored, **lower
         )
-    of_lane = {"features": rows, "sessions": known, **scores}
-    blend = made("blend", BLEND_STAGE, labels=labels, **of_lane)
-    return judged, made("predictions", FOLD_PREDICTIONS_STAGE, blend=blend, **of_lane)
+    return scores
+
+
+def _none(_inputs: Inputs, _settings: Settings) -> int:
+    return 0

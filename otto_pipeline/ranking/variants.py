@@ -17,7 +17,7 @@ from otto_pipeline.features.families import FAMILIES, source_features
 from otto_pipeline.features.feature import Feature
 from otto_pipeline.features.table import LABEL_NAMES
 from otto_pipeline.ranking.matrix import draws_below
-from otto_pipeline.ranking.scoring import LIST_SCORE, LIST_VERSION, list_score
+from otto_pipeline.ranking.scoring import LIST_SCORE
 from otto_pipeline.retrieval.sources import (
     HISTORY,
     LIST_WEIGHTS,
@@ -41,7 +41,8 @@ class Variant:
     """What is left out of what rankers learn from: by default nothing.
 
     `features` are constant; `source` proposes nothing; where it is not `stacked`, a ranker sees the
-    list's score in place of other targets'; `share` of the sessions are learnt from.
+    list's score in place of other targets', as if these had no ranker; `share` of the sessions are
+    learnt from.
     """
 
     features: tuple[Feature, ...] = ()
@@ -108,13 +109,10 @@ def write_learnt(
 
 
 def rows_stage(variant: Variant) -> Stage:
-    """The candidates of the judged sessions: what training rows and the blend need of them.
-
-    Their column `score` is the list's: they stand for the scores of a target without a ranker.
-    """
+    """The candidates of the judged sessions: what training rows and the list need of them."""
     return Stage(
         write=partial(write_rows, variant),
-        version=f"1 {variant.source} {LIST_VERSION}",
+        version=f"1 {variant.source}",
         shards=_same_shards_as_features,
     )
 
@@ -123,9 +121,8 @@ def write_rows(
     variant: Variant, inputs: Inputs, shard: int, _settings: Settings, path: Path
 ) -> Figures:
     """One shard of candidates, with their labels."""
-    frame = _kept(variant, inputs, shard).select("session", "aid", LIST_SCORE, *LABEL_NAMES)
-    rows = frame.collect()
-    rows.with_columns(score=pl.Series(list_score(rows), dtype=pl.Float32)).write_parquet(path)
+    rows = _kept(variant, inputs, shard).select("session", "aid", LIST_SCORE, *LABEL_NAMES)
+    rows.collect().write_parquet(path)
     return {}
 
 
