@@ -17,6 +17,7 @@ from otto_pipeline.events.raw import claim_store
 from otto_pipeline.metrics import count_hits
 from otto_pipeline.ranking.blend import BLEND_STAGE
 from otto_pipeline.ranking.fold_scores import fold_scores_stage
+from otto_pipeline.ranking.learnt_lanes import LANES, VALIDATION
 from otto_pipeline.ranking.prediction import FOLD_PREDICTIONS_STAGE
 from otto_pipeline.ranking.ranker import fold_rankers_stage
 from otto_pipeline.ranking.scoring import STACKED
@@ -88,36 +89,47 @@ def fitted(
     def make(name: str, stage: Stage, **inputs: Dataset) -> Dataset:
         return build(root / SCRATCH, name, stage, inputs, settings, log).dataset
 
-    features, labels, known = (
-        Dataset(root / "validation" / name) for name in ("features", "labels", "sessions")
+    def of(lane: str, name: str) -> Dataset:
+        return Dataset(root / f"{lane or 'validation/'}{name}")
+
+    judged = make(
+        "judged",
+        judged_stage(sessions),
+        labels=of(VALIDATION, "labels"),
+        sessions=of(VALIDATION, "sessions"),
     )
-    judged = make("judged", judged_stage(sessions), labels=labels, sessions=known)
-    learnt = make("learnt", learnt_stage(variant), judged=judged)
-    rows = make("rows", rows_stage(variant), features=features, judged=judged)
-    changed = make("features", features_stage(variant), features=features, judged=judged)
-    training = _training(make, changed, candidates=rows, labels=labels, sessions=learnt)
-    scores = _scores(make, variant, training, changed, features=rows, sessions=known)
-    of_lane = {"features": rows, "sessions": known, **scores}
-    blend = make("blend", BLEND_STAGE, labels=labels, **of_lane)
+    learning, listed, changed = {}, {}, {}
+    for lane in LANES:
+        chosen = judged if lane == VALIDATION else of(lane, "sessions")
+        of_chosen = {"features": of(lane, "features"), "judged": chosen}
+        rows = make(f"{lane}rows", rows_stage(variant), **of_chosen)
+        learning[f"{lane}candidates"] = rows
+        learning[f"{lane}labels"] = of(lane, "labels")
+        learning[f"{lane}sessions"] = make(f"{lane}learnt", learnt_stage(variant), judged=chosen)
+        listed[f"{lane}features"], listed[f"{lane}sessions"] = rows, of(lane, "sessions")
+        changed[f"{lane}features"] = make(f"{lane}features", features_stage(variant), **of_chosen)
+    training = _training(make, changed, **learning)
+    scores = _scores(make, variant, training, changed, listed)
+    of_lane = {"features": listed["features"], "sessions": listed["sessions"], **scores}
+    blend = make("blend", BLEND_STAGE, labels=of(VALIDATION, "labels"), **of_lane)
     return judged, make("predictions", FOLD_PREDICTIONS_STAGE, blend=blend, **of_lane)
 
 
-def _training(make: Make, features: Dataset, **inputs: Dataset) -> dict[str, Dataset]:
+def _training(
+    make: Make, features: Mapping[str, Dataset], **learning: Dataset
+) -> dict[str, Dataset]:
     """What rankers learn from."""
-    rows = make("training_rows", TRAINING_ROWS_STAGE, **inputs)
-    of_rows = {"training_rows": rows, "features": features}
-    return {
-        "training_rows": rows,
-        "training_features": make("training_features", TRAINING_FEATURES_STAGE, **of_rows),
-    }
+    rows = make("training_rows", TRAINING_ROWS_STAGE, **learning)
+    of_rows = make("training_features", TRAINING_FEATURES_STAGE, training_rows=rows, **features)
+    return {"training_rows": rows, "training_features": of_rows}
 
 
 def _scores(
     make: Make,
     variant: Variant,
     training: Mapping[str, Dataset],
-    changed: Dataset,
-    **listed: Dataset,
+    changed: Mapping[str, Dataset],
+    listed: Mapping[str, Dataset],
 ) -> dict[str, Dataset]:
     """Out-of-fold scores by target; `listed` is what the list's scores are made from."""
     none = make("no_rankers", replace(fold_rankers_stage(TYPES[0]), shards=_none))
@@ -127,7 +139,7 @@ def _scores(
         lower = {other: scores[other] if variant.stacked else by_list for other in STACKED[name]}
         rankers = make(f"fold_rankers/{name}", fold_rankers_stage(name), **training, **lower)
         # a target without rankers has the list's scores, be its features left out or not
-        scored = {**listed, "features": changed} if rankers.files else listed
+        scored = {**listed, **changed} if rankers.files else listed
         scores[name] = make(
             f"fold_scores/{name}", fold_scores_stage(name), rankers=rankers, **scored, **lower
         )

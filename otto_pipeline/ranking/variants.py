@@ -93,9 +93,12 @@ def write_judged(
 
 
 def learnt_stage(variant: Variant) -> Stage:
-    """Rows (session, hash) of the judged sessions that may be learnt from."""
+    """Rows of those sessions that may be learnt from, of judged ones or of a half's."""
     return Stage(
-        write=partial(write_learnt, variant.share), version=f"1 {variant.share}", settings=("seed",)
+        write=partial(write_learnt, variant.share),
+        version=f"1 {variant.share}",
+        shards=_one_if_any,
+        settings=("seed",),
     )
 
 
@@ -170,6 +173,11 @@ def without_source(features: pl.LazyFrame, source: str) -> pl.LazyFrame:
         .with_columns(place.of_rows() for place in PLACES)
         .with_columns(place.filled() for place in PLACES)
     )
+
+
+def _one_if_any(inputs: Inputs, _settings: Settings) -> int:
+    """A half in which no session is cut has no shards."""
+    return 1 if inputs["judged"].files else 0
 
 
 def _same_shards_as_features(inputs: Inputs, _settings: Settings) -> int:
