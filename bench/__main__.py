@@ -2,7 +2,7 @@
 
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
-python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER
+python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER | halves FOLDER
 python -m bench bars FOLDER | bars generated
 python -m bench nearest LANE [WAY…]
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
@@ -22,6 +22,7 @@ from bench import (
     features,
     forest,
     generate,
+    halves,
     harness,
     matrices,
     nearest,
@@ -50,6 +51,7 @@ OTHERS = {
     "shortlist": shortlist.main,
     "rankers": rankers.main,
     "bars": bars.main,
+    "halves": halves.main,
     "peers": compare.main,
 }
 

@@ -31,6 +31,7 @@ from bench.candidates import TARGETS, shown
 from bench.command import run
 from bench.generate import DATA, OTTO, scratch
 from bench.matrices import GENERATED, SEED, ensure_generated, table
+from bench.quarters import DAYS, QUARTERS, quarters
 from bench.real_logs import SEEDS, VALIDATION_DAYS
 from bench.results import write_section
 from bench.shortlist import together
@@ -72,6 +73,7 @@ SEED_FEATURES = [
 counts and rates of session and item, and what the session did with the item. `…_recent` is a
 source's score over the sum of its weights; the default embedding stands for the seed's word2vec
 and ALS."""
+IN_QUARTERS = "jd_hup_appliances"
 MEMORY_GB = 6.0
 """Memory budget of the generated log's lane."""
 LEARNING = ("features", "training_rows", "training_features", "fold_rankers", "fold_scores")
@@ -159,16 +161,37 @@ def _met(is_met: bool) -> str:
 def of_real_logs(data: str) -> Iterator[str]:
     """The text on each real log; a session's hits and labels are summed over the seeds."""
     for name, days in VALIDATION_DAYS.items():
-        log, by_seed = Path(data) / name / f"{name}.jsonl.gz", []
-        for seed in SEEDS:
-            print(f"{name}, seed {seed}", flush=True)
-            with scratch() as store:
-                settings = lane_settings(log, seed, days, Path(store))
-                for _step in built_steps(settings):
-                    continue
-                by_seed.append(hits(settings))
-        found = {system: together(one[system] for one in by_seed) for system in by_seed[0]}
+        found = hits_of_seeds(Path(data) / name / f"{name}.jsonl.gz", days)
         yield f"### Bars on {name}, validation window {days} days\n\n{compared(name, found)}"
+
+
+def of_quarters(data: str) -> str:
+    """The text on four logs, in each of which another quarter of a real log is the week."""
+    log, found = Path(data) / IN_QUARTERS / f"{IN_QUARTERS}.jsonl.gz", []
+    with scratch() as folder:
+        for number, quarter in enumerate(quarters(log, Path(folder))):
+            of_quarter = hits_of_seeds(quarter, DAYS)
+            apart = pl.col("session").cast(pl.Int64) * QUARTERS + number
+            found.append({name: rows.with_columns(apart) for name, rows in of_quarter.items()})
+    pooled = {name: pl.concat(one[name] for one in found) for name in found[0]}
+    return (
+        f"### Bars on {IN_QUARTERS}, each quarter of its sessions the validation week once\n\n"
+        "Its start times are made up, so that any session may be the later one: four times as many "
+        f"sessions are judged as above.\n\n{compared(IN_QUARTERS, pooled)}"
+    )
+
+
+def hits_of_seeds(log: Path, days: str) -> Hits:
+    """What each system hits, summed over the seeds."""
+    by_seed = []
+    for seed in SEEDS:
+        print(f"{log.name}, seed {seed}", flush=True)
+        with scratch() as store:
+            settings = lane_settings(log, seed, days, Path(store))
+            for _step in built_steps(settings):
+                continue
+            by_seed.append(hits(settings))
+    return {system: together(one[system] for one in by_seed) for system in by_seed[0]}
 
 
 def of_generated(sessions: int | None) -> str:
@@ -217,6 +240,6 @@ def main(data: str, sessions: str | None = None) -> None:
         text.append(of_generated(int(sessions) if sessions else None))
     else:
         title = "Bars of the rankers"
-        text += ["Cut seeds 1–5 pooled.", *of_real_logs(data)]
+        text += ["Cut seeds 1–5 pooled.", *of_real_logs(data), of_quarters(data)]
     command = " ".join(["python -m bench bars", data, *([sessions] if sessions else [])])
     write_section(title, command, "\n\n".join(text))

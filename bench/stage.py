@@ -14,22 +14,13 @@ from pathlib import Path
 import msgspec
 
 from otto_pipeline.events.raw import HASHES_FILE
-from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.orchestration.artifact import Artifact, by_name
 from otto_pipeline.orchestration.assets import ARTIFACTS
 from otto_pipeline.orchestration.building import build_step
 from otto_pipeline.settings import SCALES, Settings, load_settings
 from otto_pipeline.store.dataset import Manifest, discard
 
-
-def _steps() -> dict[str, list[Artifact]]:
-    steps: dict[str, list[Artifact]] = {}
-    for artifact in ARTIFACTS:
-        name = artifact.batch.name if artifact.batch else artifact.path
-        steps.setdefault(name, []).append(artifact)
-    return steps
-
-
-STEPS = _steps()
+STEPS = by_name(ARTIFACTS, lambda artifact: artifact.made_as)
 """What is built together, in order: an artifact alone, under its path, or all of a batch."""
 
 

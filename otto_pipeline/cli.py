@@ -211,6 +211,29 @@ def compare(first: Path, second: Path, seed: int) -> None:
 
 @main.command()
 @click.argument("scale", type=click.Choice(SCALES))
+@click.option("--without", "names", multiple=True, metavar="NAME", help="Default: each in turn.")
+@click.option("--sessions", type=click.IntRange(1), help="Sample of the sessions with labels.")
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="A PNG to write.")
+@plain_errors
+def ablate(scale: str, names: tuple[str, ...], sessions: int | None, picture: Path | None) -> None:
+    """Fit the rankers of SCALE without a family of features, a source, the stacking.
+
+    SCALE's validation lane is finished and stays as it is. Prints what each brings: recall@20 with
+    everything, out-of-fold, less that without it.
+    """
+    from otto_pipeline.evaluation.ablation import ablation_text, differences
+    from otto_pipeline.evaluation.plots import ablation_plot
+    from otto_pipeline.orchestration.ablation import ablate as hits_without
+
+    settings = load_settings()
+    hits = hits_without(scale, names, sessions, settings, partial(click.echo, err=True))
+    click.echo(ablation_text(hits, settings.seed))
+    if picture:
+        picture.write_bytes(ablation_plot(differences(hits, settings.seed)))
+
+
+@main.command()
+@click.argument("scale", type=click.Choice(SCALES))
 @click.option("--trials", default=30, help="Trials of each target in all. Default 30.")
 @click.option("--target", "targets", multiple=True, type=click.Choice(TYPES), help="Default all.")
 @click.option("--out", default="rankers.toml", type=click.Path(path_type=Path), show_default=True)

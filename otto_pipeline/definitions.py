@@ -2,8 +2,14 @@
 
 import dagster as dg
 
-from otto_pipeline.orchestration.assets import ARTIFACTS, SUBMISSION_LANE, VALIDATION_LANE, steps
-from otto_pipeline.orchestration.checks import drift_check, schema_check, submission_check
+from otto_pipeline.orchestration.assets import (
+    ARTIFACTS,
+    SUBMISSION_LANE,
+    VALIDATION_LANE,
+    by_step,
+    steps,
+)
+from otto_pipeline.orchestration.checks import drift_check, schema_checks, submission_check
 from otto_pipeline.orchestration.jobs import rebuild, weekly_rebuild
 from otto_pipeline.orchestration.lane import features_of
 from otto_pipeline.orchestration.log import source
@@ -19,7 +25,7 @@ from otto_pipeline.settings import load_settings
 defs = dg.Definitions(
     assets=[source, *steps(ARTIFACTS, load_settings()), score_history],
     asset_checks=[
-        *(schema_check(artifact) for artifact in ARTIFACTS),
+        *(schema_checks(name, members) for name, members in by_step(ARTIFACTS).items()),
         submission_check(SUBMISSION_FILE),
         drift_check(*(features_of(lane) for lane in (SUBMISSION_LANE, VALIDATION_LANE))),
         score_history_schema,

@@ -19,11 +19,13 @@ def frame(*rows: tuple[int, int, int, str]) -> pl.DataFrame:
     )
 
 
-def log_of(events: pl.DataFrame, n_items: int = N_ITEMS) -> EventLog:
-    """The EventLog of a frame of events; second 0 is time 0."""
+def log_of(events: pl.DataFrame, n_items: int = N_ITEMS, first_second: int = 0) -> EventLog:
+    """The EventLog of a frame of events; second 0 is `first_second`."""
     last = events["session"].max()
     n_sessions = 0 if last is None else int(last) + 1  # type: ignore[arg-type]
-    return event_log_of(events, n_sessions=n_sessions, n_items=n_items, first_ts=0)
+    return event_log_of(
+        events, n_sessions=n_sessions, n_items=n_items, first_ts=1000 * first_second
+    )
 
 
 @st.composite

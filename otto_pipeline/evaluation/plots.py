@@ -1,14 +1,12 @@
-"""Scores, source report, funnel → pictures (PNG)."""
+"""Scores, source report, funnel, ablation → pictures (PNG)."""
 
 from typing import Any
 
 import polars as pl
 
+from otto_pipeline.evaluation.ablation import EVERYTHING, NAMES
 from otto_pipeline.evaluation.source_report import AT
 from otto_pipeline.pictures import panels, png
-from otto_pipeline.schemas import TYPES
-
-NAMES = (*TYPES, "total")
 
 
 def recall_plot(scores: pl.DataFrame) -> bytes:
@@ -54,6 +52,22 @@ def funnel_plot(funnel: pl.DataFrame) -> bytes:
         bars = axis.barh(steps, share, color="C0")
         axis.bar_label(bars, fmt="%.1f", fontsize=8)
         axis.set_title(f"{name}: % of labels left", fontsize=9)
+    return png(figure)
+
+
+def ablation_plot(found: pl.DataFrame) -> bytes:
+    """What each brings to the recall of each type, with 95 % intervals (`differences`)."""
+    rows = found.filter(pl.col("without") != EVERYTHING).fill_null(0)
+    figure, axes = _panels(rows["without"].n_unique())
+    for axis, name in zip(axes[0], NAMES, strict=True):
+        of_type = rows.filter(pl.col("type") == name)
+        brings = of_type["brings"].to_numpy()
+        ends = [brings - of_type["low"].to_numpy(), of_type["high"].to_numpy() - brings]
+        axis.errorbar(
+            brings, of_type["without"].to_list(), xerr=[end.clip(0) for end in ends], fmt="o"
+        )
+        axis.axvline(0, color="0.4", linestyle=":")
+        axis.set_title(f"{name}: recall@20 that it brings", fontsize=9)
     return png(figure)
 
 

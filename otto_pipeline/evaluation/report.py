@@ -17,6 +17,7 @@ from otto_pipeline.evaluation.recall import (
     PIPELINE,
     in_source,
 )
+from otto_pipeline.events.halves import FEW_SESSIONS
 from otto_pipeline.folds import ALL_SESSIONS, MIN_POSITIVE_SESSIONS
 from otto_pipeline.ranking.blend import SCORED, blend_weights, ordered_by
 from otto_pipeline.ranking.training_rows import positive_sessions
@@ -45,6 +46,7 @@ def write_report(inputs: Inputs, _shard: int, settings: Settings, path: Path) ->
         "sources": {source: _of(table, in_source(source)) for source in SOURCES},
         "labels": {name: _labels(table, name) for name in TYPES},
         "query_sessions": inputs["sessions"].total("queries"),
+        "cut_sessions": inputs["cut_sessions"].figures()["cut_sessions"],
         "rankers": {name: _ranker(inputs, name, settings) for name in TYPES},
         "notes": notes(inputs, table, settings),
         "fingerprint": inputs["scores"].fingerprint,
@@ -67,6 +69,12 @@ def notes(inputs: Inputs, table: pl.DataFrame, settings: Settings) -> list[str]:
         others = ", ".join(name for name in TYPES if name not in unlabelled)
         found.append(
             f"no label of {', '.join(unlabelled)}: scored null, and the total runs over {others}"
+        )
+    cut = inputs["cut_sessions"].figures()["cut_sessions"]
+    if cut:
+        found.append(
+            f"rankers learn from {cut:,} sessions before the validation window too, which were cut "
+            f"since a type has labels of fewer than {FEW_SESSIONS} sessions"
         )
     unknown = inputs["eligibility"].figures()
     if unknown["unknown_items"]:
@@ -146,5 +154,8 @@ def read_report(dataset: Dataset) -> dict[str, Any]:
 
 
 REPORT_STAGE = Stage(
-    write=write_report, settings=("folds", "validation_days", "device"), file="scores.json"
+    write=write_report,
+    version="2",
+    settings=("folds", "validation_days", "device"),
+    file="scores.json",
 )

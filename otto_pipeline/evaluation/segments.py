@@ -21,6 +21,8 @@ from otto_pipeline.store.dataset import Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
 _KEYS = ["session", "type", "aid"]
+WEEK = [f"{name}_week" for name in TYPES]
+"""Events of an item in the last week, by type."""
 LENGTHS = (1, 2, 5, 10, 20, 50)
 """Visible events from which a segment of sessions begins."""
 LENGTH_NAMES = ("1", "2-4", "5-9", "10-19", "20-49", "50 or more")
@@ -51,7 +53,7 @@ def write_segments(inputs: Inputs, _shard: int, settings: Settings, path: Path) 
     hits = hit_predictions(inputs["predictions"], labels)
     frames = [
         _rows(by, segment, count_hits(part, hits.join(part, on=_KEYS, how="semi")), settings.seed)
-        for by, segment, part in _parts(labels, log, inputs["popularity"].read())
+        for by, segment, part in _parts(labels, log, inputs["popularity"].read("aid", *WEEK))
     ]
     pl.concat([SEGMENTS.empty(), *frames]).write_parquet(path)
     return {}
@@ -91,7 +93,7 @@ def session_segments(log: EventLog, sessions: pl.Series) -> pl.DataFrame:
 
 def item_segments(popularity: pl.DataFrame) -> pl.DataFrame:
     """Columns aid, segment: the third of the last week's events that an item belongs to."""
-    events = pl.sum_horizontal(pl.col(f"{name}_week").cast(pl.Int64) for name in TYPES)
+    events = pl.sum_horizontal(pl.col(WEEK).cast(pl.Int64))
     ordered = popularity.select("aid", events=events).sort(
         ["events", "aid"], descending=[True, False]
     )

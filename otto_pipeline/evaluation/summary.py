@@ -31,9 +31,9 @@ def score_table(scores: pl.DataFrame, style: str = "simple") -> str:
 
 
 def cost_table(root: Path, paths: Iterable[str]) -> str:
-    """Time, peak memory, rows and size of every artifact that is there."""
+    """Time, peak memory, rows and size of every artifact that is there and has anything in it."""
     manifests = [(path, read_manifest(root / path)) for path in paths]
-    rows = [_cost(path, manifest) for path, manifest in manifests if manifest]
+    rows = [_cost(path, manifest) for path, manifest in manifests if manifest and manifest.shards]
     headers = ["step", "rows", "seconds", "peak MB", "size MB"]
     return tabulate(
         rows, headers, "simple", disable_numparse=True, colalign=["left", *["right"] * 4]

@@ -61,9 +61,13 @@ def ordered_items(log: EventLog, sessions: pl.Series) -> pl.DataFrame:
     return pairs.filter(pl.col("session").is_in(sessions.implode())).unique()
 
 
-def open_eligibility(dataset: Dataset, log: EventLog, settings: Settings) -> Eligibility:
-    """What is eligible in a lane: at the moment of the last event that it sees."""
-    denied = denied_at(dataset.read(), log.last_ts, log.n_items)
+def open_eligibility(dataset: Dataset | None, log: EventLog, settings: Settings) -> Eligibility:
+    """What is eligible in a lane: at the moment of the last event that it sees.
+
+    Without a dataset no item is denied.
+    """
+    rows = dataset.read() if dataset else ELIGIBILITY.empty()
+    denied = denied_at(rows, log.last_ts, log.n_items)
     return Eligibility(denied, settings.exclude_ordered)
 
 

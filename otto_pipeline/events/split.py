@@ -87,6 +87,11 @@ def labels_of(future: pl.DataFrame, item: str, zero: int | None) -> pl.DataFrame
     )
 
 
+def ended_before(events: pl.DataFrame, moment: int) -> pl.DataFrame:
+    """Events of the sessions of two events or more that end before S."""
+    return _long_enough(events.filter(pl.col("ts").last().over("session") < moment))
+
+
 def _long_enough(events: pl.DataFrame) -> pl.DataFrame:
     return events.filter(pl.len().over("session") >= MIN_EVENTS)
 
@@ -94,13 +99,14 @@ def _long_enough(events: pl.DataFrame) -> pl.DataFrame:
 # --- the validation lane: shards are those of the log's train file -------------------------------
 
 
-def _train_shards(inputs: Inputs, _settings: Settings) -> int:
+def train_shards(inputs: Inputs, _settings: Settings) -> int:
+    """Shards of the log that are of its train file; they come first."""
     return sum(not receipt.figures["is_test"] for receipt in inputs["events"].manifest.shards)
 
 
 def _moment(inputs: Inputs, settings: Settings) -> int:
     """S, from the last event of the whole train file, whatever the sampled share."""
-    parsed = inputs["parsed"].manifest.shards[: _train_shards(inputs, settings)]
+    parsed = inputs["parsed"].manifest.shards[: train_shards(inputs, settings)]
     last = max(receipt.figures["last_ts"] for receipt in parsed)
     return split_moment(last, settings.validation_days)
 
@@ -109,7 +115,7 @@ def write_known_items(inputs: Inputs, _shard: int, settings: Settings, path: Pat
     """Items of the sessions in the training part, after they are trimmed."""
     moment = _moment(inputs, settings)
     known = np.zeros(inputs["items"].manifest.rows, dtype=bool)
-    files = inputs["events"].files[: _train_shards(inputs, settings)]
+    files = inputs["events"].files[: train_shards(inputs, settings)]
     pieces = chain.from_iterable(map(read_pieces, files))
     for events in map_ahead(partial(train_part, moment=moment), pieces, settings.threads):
         known[events["aid"].to_numpy()] = True
@@ -134,7 +140,7 @@ def write_visible(inputs: Inputs, shard: int, settings: Settings, path: Path) ->
 
 def write_labels(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
     """What the query sessions do after their cut."""
-    queries, zero = _queries_of(inputs, shard, settings), _item_zero(inputs)
+    queries, zero = _queries_of(inputs, shard, settings), item_zero(inputs)
 
     def labels(events: pl.DataFrame) -> pl.DataFrame:
         return labels_of(queries.cut(events)[1], "aid", zero)
@@ -177,7 +183,8 @@ def hashed_cuts(events: pl.DataFrame, sessions: pl.DataFrame, seed: int) -> pl.D
     return counts.select("session", cut=cuts.cast(pl.Int64))
 
 
-def _item_zero(inputs: Inputs) -> int | None:
+def item_zero(inputs: Inputs) -> int | None:
+    """Dense index of the item whose original id is the number 0, if there is one."""
     items = inputs["items"].scan()
     if items.collect_schema()["item_id"] == pl.String:
         return None
@@ -193,8 +200,16 @@ def write_sessions(inputs: Inputs, shard: int, settings: Settings, path: Path) -
         .read_shard(shard)
         .select("session", "hash", query=pl.col("first_ts") > moment)
     )
+    return write_seen_sessions(inputs["visible"].files[shard], log_sessions, path)
+
+
+def write_seen_sessions(visible: Path, log_sessions: pl.DataFrame, path: Path) -> Figures:
+    """Write the sessions that have events in the file `visible`, as `LANE_SESSIONS`.
+
+    `log_sessions` has columns session, hash, query.
+    """
     seen = (
-        pl.scan_parquet(inputs["visible"].files[shard])
+        pl.scan_parquet(visible)
         .group_by("session")
         .agg(
             n_events=pl.len().cast(pl.Int32),
@@ -236,7 +251,7 @@ def _write_lane_sessions(sessions: pl.DataFrame, path: Path) -> Figures:
 
 _SPLIT = ("validation_days",)
 KNOWN_ITEMS_STAGE = Stage(write=write_known_items, settings=_SPLIT)
-VISIBLE_STAGE = Stage(write=write_visible, shards=_train_shards, settings=(*_SPLIT, "seed"))
-LABELS_STAGE = Stage(write=write_labels, shards=_train_shards, settings=(*_SPLIT, "seed"))
-VALIDATION_SESSIONS_STAGE = Stage(write=write_sessions, shards=_train_shards, settings=_SPLIT)
+VISIBLE_STAGE = Stage(write=write_visible, shards=train_shards, settings=(*_SPLIT, "seed"))
+LABELS_STAGE = Stage(write=write_labels, shards=train_shards, settings=(*_SPLIT, "seed"))
+VALIDATION_SESSIONS_STAGE = Stage(write=write_sessions, shards=train_shards, settings=_SPLIT)
 SUBMISSION_SESSIONS_STAGE = Stage(write=write_submission_sessions, shards=_log_shards)

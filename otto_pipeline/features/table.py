@@ -16,14 +16,15 @@ from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.features.candidate import CANDIDATE_FEATURES, with_largest
 from otto_pipeline.features.feature import Feature
 from otto_pipeline.features.item import ITEM_FEATURES
+from otto_pipeline.features.moment import MOMENT_FEATURES, Shapes, at_moment, read_shapes
 from otto_pipeline.features.session import SESSION_FEATURES
 from otto_pipeline.features.session_item import SESSION_ITEM_FEATURES
 from otto_pipeline.features.similarity import SIMILARITY_FEATURES, similarities
 from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
-from otto_pipeline.retrieval.popularity import WEEK_SECONDS
+from otto_pipeline.retrieval.popularity import DAY_SECONDS
 from otto_pipeline.retrieval.vectors import read_vectors
-from otto_pipeline.schemas import AID, SESSION, TYPES, Column, Table
+from otto_pipeline.schemas import AID, SESSION, TYPES, WINDOWS, Column, Table
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
@@ -32,11 +33,14 @@ FEATURES: tuple[Feature, ...] = (
     *CANDIDATE_FEATURES,
     *SESSION_FEATURES,
     *ITEM_FEATURES,
+    *MOMENT_FEATURES,
     *SESSION_ITEM_FEATURES,
     *SIMILARITY_FEATURES,
 )
 """All features in the order in which rankers see them."""
 
+OF_CANDIDATES = (*CANDIDATE_FEATURES, *MOMENT_FEATURES, *SIMILARITY_FEATURES)
+"""Those whose frames have the candidates' rows."""
 FEATURE_NAMES = [feature.name for feature in FEATURES]
 LABEL_NAMES = [f"label_{name}" for name in TYPES]
 
@@ -57,9 +61,6 @@ VALIDATION_FEATURES = Table(
     "session",
 )
 
-MIN_WEEKS = 1 / 7
-"""Shortest log, in weeks, for which rates are given as measured."""
-
 
 def features_table() -> str:
     """`FEATURES` as a Markdown table."""
@@ -76,8 +77,8 @@ def write_features(inputs: Inputs, shard: int, settings: Settings, path: Path) -
     candidates = inputs["candidates"].read_shard(shard)
     tables = open_neighbours(inputs["neighbours"])
     vectors = tuple(read_vectors(inputs[one.name], log.n_items) for one in EMBEDDINGS)
-    items = item_features(inputs["popularity"], log)
-    frame = features(log, candidates, items, tables, vectors, settings.threads)
+    items, shapes = item_features(inputs["popularity"], log), read_shapes(inputs["popularity"])
+    frame = features(log, candidates, items, shapes, tables, vectors, settings.threads)
     if "labels" in inputs:
         frame = add_labels(frame, inputs["labels"].scan())
     frame.write_parquet(path, use_pyarrow=False, statistics=False)
@@ -88,6 +89,7 @@ def features(
     log: EventLog,
     candidates: pl.DataFrame,
     items: pl.DataFrame,
+    shapes: Shapes,
     tables: tuple[NeighbourTable, ...],
     vectors: tuple[NDArray[np.float32], ...],
     threads: int,
@@ -96,10 +98,11 @@ def features(
     `similarities` says.
     """
     similar = similarities(log, candidates, tables, vectors, threads)
+    beside = [candidates, at_moment(log, candidates, shapes), similar]
     events = visible_events(log, candidates["session"].unique().sort().to_numpy())
     return (
-        with_largest(pl.concat([candidates, similar], how="horizontal").lazy())
-        .select("session", "aid", *(f.of_rows() for f in CANDIDATE_FEATURES + SIMILARITY_FEATURES))
+        with_largest(pl.concat(beside, how="horizontal").lazy())
+        .select("session", "aid", *(f.of_rows() for f in OF_CANDIDATES))
         .join(
             _by(events, ["session"], SESSION_FEATURES),
             on="session",
@@ -120,12 +123,10 @@ def features(
 
 def item_features(popularity: Dataset, log: EventLog) -> pl.DataFrame:
     """`ITEM_FEATURES` of every item."""
-    facts = {
-        "weeks": pl.lit(max(log.last_second / WEEK_SECONDS, MIN_WEEKS)),
-        "last_second": pl.lit(log.last_second),
-    }
+    days = min(log.last_second // DAY_SECONDS + 1, WINDOWS["21d"])
+    facts = {"days": days, "weeks": days / WINDOWS["week"], "last_second": log.last_second}
     counts = popularity.scan().with_columns(
-        pl.col(*TYPES, *(f"{name}_week" for name in TYPES)).cast(pl.Int64), **facts
+        pl.col(pl.UInt32).cast(pl.Int64), **{name: pl.lit(value) for name, value in facts.items()}
     )
     return counts.select("aid", *(feature.of_rows() for feature in ITEM_FEATURES)).collect()
 
@@ -174,5 +175,5 @@ def _same_shards_as_candidates(inputs: Inputs, _settings: Settings) -> int:
 
 
 FEATURES_STAGE = Stage(
-    write=write_features, shards=_same_shards_as_candidates, version=f"2 {' '.join(FEATURE_NAMES)}"
+    write=write_features, shards=_same_shards_as_candidates, version=f"3 {' '.join(FEATURE_NAMES)}"
 )

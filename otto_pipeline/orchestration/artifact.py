@@ -37,6 +37,16 @@ def picture(title: str, png: bytes) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
 
 
+def by_name(
+    artifacts: Iterable["Artifact"], name: Callable[["Artifact"], str]
+) -> dict[str, list["Artifact"]]:
+    """Artifacts in their order, by a name that several may share."""
+    groups: dict[str, list[Artifact]] = {}
+    for artifact in artifacts:
+        groups.setdefault(name(artifact), []).append(artifact)
+    return groups
+
+
 @dataclass(frozen=True)
 class Batch:
     """Artifacts with the same inputs that one step makes in one pass, by `write`."""
@@ -52,7 +62,8 @@ class Artifact:
     `path` is its asset key and its folder in the store, `inputs` are the paths of what its stage
     reads, by the stage's name for it. `stage` may depend on the scale. `frames` reads its content
     as tables for the check. `skip` says why the artifact, and all that is made from it, is not
-    made; None where it is. The artifacts of one `batch` are made together.
+    made; None where it is. The artifacts of one `batch` are made together. `step` names the step
+    that makes it with others, one after the other; None: a step of its own, or of its batch.
     """
 
     path: str
@@ -66,6 +77,7 @@ class Artifact:
     metadata: Callable[[Dataset], dict[str, Any]] = no_metadata
     skip: Callable[[Mapping[str, Dataset]], str | None] | None = None
     batch: Batch | None = None
+    step: str | None = None
 
     @property
     def key(self) -> dg.AssetKey:
@@ -73,9 +85,14 @@ class Artifact:
         return dg.AssetKey(self.path.split("/"))
 
     @property
-    def step(self) -> str:
+    def made_as(self) -> str:
+        """Path of what is made in one go: its own, or that of its batch."""
+        return self.batch.name if self.batch else self.path
+
+    @property
+    def step_name(self) -> str:
         """Name of the step that makes it."""
-        return (self.batch.name if self.batch else self.path).replace("/", "__")
+        return (self.step or self.made_as).replace("/", "__")
 
     def stage_for(self, scale: str) -> Stage:
         """Its stage at a scale."""

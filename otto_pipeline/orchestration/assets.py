@@ -1,11 +1,12 @@
-"""Artifacts → assets: all of them, and the two lanes."""
+"""Artifacts → assets: all of them, and the two lanes that predict."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
-from otto_pipeline.orchestration.artifact import OWNERS, Artifact
-from otto_pipeline.orchestration.lane import lane
+from otto_pipeline.orchestration.artifact import OWNERS, Artifact, by_name
+from otto_pipeline.orchestration.halves import HALVES_ARTIFACTS
+from otto_pipeline.orchestration.lane import lane, predictions
 from otto_pipeline.orchestration.log import LOG_ARTIFACTS
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS
 from otto_pipeline.orchestration.store_resource import StoreResource
@@ -19,21 +20,19 @@ from otto_pipeline.orchestration.validation import (
 from otto_pipeline.ranking.prediction import FOLD_PREDICTIONS_STAGE, PREDICTIONS_STAGE
 from otto_pipeline.settings import Settings
 
-VALIDATION_LANE = lane(
-    "validation",
-    events="validation/events",
-    labels="validation/labels",
-    pre_rankers="validation/fold_pre_rankers",
-    predict=FOLD_PREDICTIONS_STAGE,
-    by="validation/fold_scores",
-)
-SUBMISSION_LANE = lane(
-    "submission",
-    events="log/events",
-    pre_rankers="validation/pre_ranker",
-    predict=PREDICTIONS_STAGE,
-    by="validation/rankers",
-)
+VALIDATION_LANE = [
+    *lane(
+        "validation",
+        events="validation/events",
+        labels="validation/labels",
+        pre_rankers="validation/fold_pre_rankers",
+    ),
+    predictions("validation", FOLD_PREDICTIONS_STAGE, by="validation/fold_scores"),
+]
+SUBMISSION_LANE = [
+    *lane("submission", events="log/events", pre_rankers="validation/pre_ranker"),
+    predictions("submission", PREDICTIONS_STAGE, by="validation/rankers"),
+]
 
 
 def _in_order(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
@@ -54,6 +53,7 @@ ARTIFACTS = _in_order(
         *SPLIT_ARTIFACTS,
         *PRE_RANKER_ARTIFACTS,
         *VALIDATION_LANE,
+        *HALVES_ARTIFACTS,
         *RANKER_ARTIFACTS,
         *EVALUATION_ARTIFACTS,
         SUBMISSION_SESSIONS,
@@ -65,12 +65,13 @@ ARTIFACTS = _in_order(
 
 
 def steps(artifacts: Sequence[Artifact], settings: Settings) -> list[dg.AssetsDefinition]:
-    """The steps that build artifacts: one each, or one for all of a batch."""
-    names = dict.fromkeys(artifact.step for artifact in artifacts)
-    return [
-        _step(name, [artifact for artifact in artifacts if artifact.step == name], settings)
-        for name in names
-    ]
+    """The steps that build artifacts: one each, or one for several."""
+    return [_step(name, members, settings) for name, members in by_step(artifacts).items()]
+
+
+def by_step(artifacts: Iterable[Artifact]) -> dict[str, list[Artifact]]:
+    """The artifacts that one step makes, by its name."""
+    return by_name(artifacts, lambda artifact: artifact.step_name)
 
 
 def _step(name: str, artifacts: Sequence[Artifact], settings: Settings) -> dg.AssetsDefinition:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from otto_pipeline.orchestration.artifact import Artifact
+from otto_pipeline.orchestration.artifact import Artifact, by_name
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.build import Built, build, build_together
 from otto_pipeline.store.dataset import Dataset
@@ -17,11 +17,21 @@ def inputs_of(artifact: Artifact, root: Path) -> dict[str, Dataset]:
 def build_step(
     artifacts: Sequence[Artifact], scale: str, settings: Settings, log: Callable[[str], None]
 ) -> dict[str, Built]:
-    """Build one artifact, or some of a batch in one pass; what came of it by path.
+    """Build what a step makes, one after the other, those of a batch in one pass; by path.
 
     Raises:
         StoreError: an input is missing, the store cannot be written, or another process writes.
     """
+    built: dict[str, Built] = {}
+    for group in by_name(artifacts, lambda artifact: artifact.made_as).values():
+        built |= _build(group, scale, settings, log)
+    return built
+
+
+def _build(
+    artifacts: Sequence[Artifact], scale: str, settings: Settings, log: Callable[[str], None]
+) -> dict[str, Built]:
+    """Build one artifact, or some of a batch in one pass."""
     root, first = settings.store_dir / scale, artifacts[0]
     inputs = inputs_of(first, root)
     stages = {artifact.path: artifact.stage_for(scale) for artifact in artifacts}

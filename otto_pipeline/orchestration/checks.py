@@ -1,5 +1,6 @@
 """Checks: each artifact's contract, shard by shard, the submission's rules, drift of features."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,11 +9,10 @@ from tabulate import tabulate
 
 from otto_pipeline.events.eligibility import open_eligibility
 from otto_pipeline.events.event_log import open_event_log
-from otto_pipeline.features.table import FEATURES
 from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS, scale_of
 from otto_pipeline.orchestration.store_resource import StoreResource
-from otto_pipeline.ranking.explanation import LARGE_DRIFT, drift, drift_plot, sample_rows
+from otto_pipeline.ranking.drift import LARGE_DRIFT, drift_plot, lane_drift
 from otto_pipeline.schemas import Table, pandera_schema
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline.store.marks import passed_before, remember_passed
@@ -20,23 +20,34 @@ from otto_pipeline.submission.submission import faults
 
 SHOWN_FAILURES = 10
 SHOWN_FEATURES = 20
-DRIFT_ROWS = 20_000
-"""Candidates of each lane whose features are compared."""
 
 
-def schema_check(artifact: Artifact) -> dg.AssetChecksDefinition:
-    """The check of an artifact's table: columns, types, nulls, ranges, uniqueness, order."""
+def schema_checks(step: str, artifacts: Sequence[Artifact]) -> dg.AssetChecksDefinition:
+    """The checks of what a step makes, in one step: columns, types, nulls, ranges, keys, order."""
 
-    @dg.asset_check(
-        asset=artifact.key,
-        name="schema",
-        blocking=True,
-        partitions_def=SCALE_PARTITIONS,
-        description=f"{artifact.table.row} Columns, types, nulls, value ranges, keys and order.",
+    @dg.multi_asset_check(
+        name=f"{step}_schema",
+        specs=[
+            dg.AssetCheckSpec(
+                "schema",
+                asset=artifact.key,
+                blocking=True,
+                partitions_def=SCALE_PARTITIONS,
+                description=f"{artifact.table.row} Columns, types, nulls, value ranges, keys and "
+                "order.",
+            )
+            for artifact in artifacts
+        ],
+        can_subset=len(artifacts) > 1,
     )
-    def schema(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
-        dataset = store.dataset(scale_of(context), artifact.path)
-        return check_dataset(artifact, dataset)
+    def schema(
+        context: dg.AssetCheckExecutionContext, store: StoreResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        selected = {check.asset_key for check in context.selected_asset_check_keys}
+        for artifact in artifacts:
+            if artifact.key in selected:
+                result = check_dataset(artifact, store.dataset(scale_of(context), artifact.path))
+                yield result._replace(asset_key=artifact.key, check_name="schema")
 
     return schema
 
@@ -47,7 +58,7 @@ def check_dataset(artifact: Artifact, dataset: Dataset) -> dg.AssetCheckResult:
     if passed_before(dataset, contract):
         return dg.AssetCheckResult(passed=True, metadata={"read": False})
     rows = 0
-    for number, piece in enumerate(artifact.frames(dataset)):
+    for number, piece in enumerate(artifact.frames(dataset) if dataset.files else ()):
         frame = piece.collect()
         rows += frame.height
         failures = table_failures(artifact.table, frame)
@@ -121,20 +132,19 @@ def drift_check(artifact: Artifact, reference: Artifact) -> dg.AssetChecksDefini
         f"in reaches {LARGE_DRIFT}. Warns, and stops nothing.",
     )
     def drifts(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
-        seed, scale = store.settings().seed, scale_of(context)
         learnt, applied = (
-            _sampled_features(store.dataset(scale, one.path), seed) for one in (reference, artifact)
+            store.dataset(scale_of(context), one.path) for one in (reference, artifact)
         )
-        return check_drift(learnt, applied)
+        return check_drift(learnt, applied, store.settings().seed)
 
     return drifts
 
 
-def check_drift(learnt: pl.DataFrame, applied: pl.DataFrame) -> dg.AssetCheckResult:
+def check_drift(learnt: Dataset, applied: Dataset, seed: int) -> dg.AssetCheckResult:
     """Compare the features that rankers learn from with those that they are applied to."""
-    if learnt.is_empty() or applied.is_empty():
+    if not (learnt.manifest.rows and applied.manifest.rows):
         return dg.AssetCheckResult(passed=True, description="a lane has no candidates to compare")
-    found = drift(FEATURES, learnt, applied)
+    found = lane_drift(learnt, applied, seed)
     large = found.filter(pl.col("psi") >= LARGE_DRIFT).select("feature", "psi").rows()
     worst = found.head(SHOWN_FEATURES)
     shown = tabulate(worst.rows(), worst.columns, "github", floatfmt=".3f")
@@ -148,7 +158,3 @@ def check_drift(learnt: pl.DataFrame, applied: pl.DataFrame) -> dg.AssetCheckRes
             "picture": picture("drift of features", drift_plot(found)),
         },
     )
-
-
-def _sampled_features(features: Dataset, seed: int) -> pl.DataFrame:
-    return sample_rows(features, features.read_shard, DRIFT_ROWS, seed)

@@ -1,8 +1,12 @@
-"""One lane, defined once: from the events that it sees to the predictions of its query sessions.
+"""One lane, defined once: from the events that it sees to the features of its query sessions.
 
-The validation lane and the submission lane are two calls of `lane`; nothing can differ between
-them but what they are given.
+The validation lane, the submission lane and those of the two halves are calls of `lane`; nothing
+can differ between them but what they are given.
 """
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from otto_pipeline.events import event_log
 from otto_pipeline.features import table
@@ -24,18 +28,23 @@ from otto_pipeline.schemas import (
     TYPES,
     embedding_table,
 )
-from otto_pipeline.store.stage import Stage
+from otto_pipeline.settings import Settings
+from otto_pipeline.store.stage import Inputs, Stage
 
 KERNEL = frozenset({"numba", "parquet"})
 
 
+ELIGIBILITY = {"eligibility": "log/eligibility"}
+
+
 def source_inputs(name: str) -> dict[str, str]:
     """Paths of what the sources of candidates of the lane read, by input."""
+    return {**ELIGIBILITY, **_own_source_inputs(name)}
+
+
+def _own_source_inputs(name: str) -> dict[str, str]:
     own = ("event_log", "sessions", "popularity", "neighbours", "postings")
-    return {
-        "eligibility": "log/eligibility",
-        **{artifact: f"{name}/{artifact}" for artifact in own},
-    }
+    return {artifact: f"{name}/{artifact}" for artifact in own}
 
 
 def behind_sources(name: str) -> dict[str, str]:
@@ -75,15 +84,15 @@ def lane(
     *,
     events: str,
     pre_rankers: str,
-    predict: Stage,
-    by: str,
     labels: str | None = None,
+    eligible_only: bool = True,
+    step: str | None = None,
 ) -> list[Artifact]:
-    """The artifacts `name/…`.
+    """The artifacts `name/…`; none has a shard where the lane has no sessions.
 
     `events` is the path of the events that the lane sees, `name/sessions` its sessions;
-    `pre_rankers` that of what orders the union of its sources; `predict` makes its predictions of
-    what lies under `by`, by target; `labels` is the path of its labels, if known.
+    `pre_rankers` that of what orders the union of its sources; `labels` is the path of its labels,
+    if known; without `eligible_only` all items are candidates; `step` makes all, if it is named.
     """
     group = name
     features = table.VALIDATION_FEATURES if labels else table.SUBMISSION_FEATURES
@@ -93,7 +102,8 @@ def lane(
     log = {"event_log": f"{name}/event_log"}
     sessions = {"sessions": f"{name}/sessions"}
     popularity = {"popularity": f"{name}/popularity"}
-    return [
+    sources_read = source_inputs(name) if eligible_only else _own_source_inputs(name)
+    artifacts = [
         Artifact(
             f"{name}/event_log",
             event_log.EVENT_LOG_STAGE,
@@ -169,7 +179,7 @@ def lane(
             group,
             "For each query session the items that it may want, with rank and score from each "
             "source, best first.",
-            {**source_inputs(name), "pre_rankers": pre_rankers},
+            {**sources_read, "pre_rankers": pre_rankers},
             kinds=KERNEL,
         ),
         Artifact(
@@ -188,21 +198,41 @@ def lane(
                 **({"labels": labels} if labels else {}),
             },
         ),
-        Artifact(
-            f"{name}/predictions",
-            predict,
-            PREDICTIONS,
-            group,
-            "The 20 items that each query session will most likely click, cart and order.",
-            {
-                **sessions,
-                "features": f"{name}/features",
-                "blend": "validation/blend",
-                **{target: f"{by}/{target}" for target in TYPES},
-            },
-            kinds=frozenset({"xgboost", "parquet"}),
-        ),
     ]
+    return [replace(one, stage=_of_sessions(one.stage), step=step) for one in artifacts]
+
+
+def _of_sessions(stage: Stage | Callable[[str], Stage]) -> Stage:
+    """The stage of a lane; without a shard where no session is in the lane."""
+    assert isinstance(stage, Stage)  # none depends on the scale
+    return replace(stage, shards=partial(_shards_of_sessions, stage.shards))
+
+
+def _shards_of_sessions(
+    shards: Callable[[Inputs, Settings], int], inputs: Inputs, settings: Settings
+) -> int:
+    lane_is_empty = any(
+        not inputs[name].files for name in ("sessions", "event_log") if name in inputs
+    )
+    return 0 if lane_is_empty else shards(inputs, settings)
+
+
+def predictions(name: str, predict: Stage, by: str) -> Artifact:
+    """The predictions of a lane, which `predict` makes of what lies under `by`, by target."""
+    return Artifact(
+        f"{name}/predictions",
+        predict,
+        PREDICTIONS,
+        name,
+        "The 20 items that each query session will most likely click, cart and order.",
+        {
+            "sessions": f"{name}/sessions",
+            "features": f"{name}/features",
+            "blend": "validation/blend",
+            **{target: f"{by}/{target}" for target in TYPES},
+        },
+        kinds=frozenset({"xgboost", "parquet"}),
+    )
 
 
 def features_of(artifacts: list[Artifact]) -> Artifact:

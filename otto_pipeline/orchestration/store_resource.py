@@ -49,7 +49,7 @@ class StoreResource(dg.ConfigurableResource):
     def materialize(
         self, context: dg.AssetExecutionContext, artifacts: Sequence[Artifact]
     ) -> Iterator[dg.MaterializeResult]:
-        """Build one artifact or several of a batch; yields nothing for what is skipped."""
+        """Build what a step makes, one artifact or several; yields nothing for what is skipped."""
         scale = scale_of(context)
         with plain_failures():
             wanted = [artifact for artifact in artifacts if not self._skipped(context, artifact)]

@@ -28,6 +28,8 @@ from otto_pipeline.ranking import ranker
 from otto_pipeline.ranking.blend import BLEND_STAGE
 from otto_pipeline.ranking.explanation import EXPLANATION, EXPLANATION_STAGE, importance_plot
 from otto_pipeline.ranking.fold_scores import fold_scores_stage
+from otto_pipeline.ranking.learning_curves import curves_plot, read_curves
+from otto_pipeline.ranking.learnt_lanes import lane_inputs
 from otto_pipeline.ranking.scoring import STACKED
 from otto_pipeline.ranking.training_features import TRAINING_FEATURES_STAGE
 from otto_pipeline.ranking.training_rows import TRAINING_ROWS_STAGE
@@ -135,6 +137,13 @@ def _fold_scores(targets: Iterable[str]) -> dict[str, str]:
     return {name: f"validation/fold_scores/{name}" for name in targets}
 
 
+def _curves_metadata(dataset: Dataset) -> dict[str, Any]:
+    curves = read_curves(dataset)
+    if curves.is_empty():
+        return {}
+    return {"learning_curves": picture("learning curves", curves_plot(curves))}
+
+
 def _rankers(name: str) -> tuple[Artifact, ...]:
     """What is learnt for a target: rankers by fold, their scores, the ranker of all sessions."""
     inputs = {**TRAINING, **TRAINING_FEATURES, **_fold_scores(STACKED[name])}
@@ -150,6 +159,7 @@ def _rankers(name: str) -> tuple[Artifact, ...]:
             inputs,
             kinds=MODEL,
             frames=ranker.frames,
+            metadata=_curves_metadata,
         ),
         Artifact(
             f"validation/fold_scores/{name}",
@@ -159,8 +169,7 @@ def _rankers(name: str) -> tuple[Artifact, ...]:
             f"What the rankers of {name} say of each candidate of the sessions that they have "
             "not seen.",
             {
-                **FEATURES,
-                **VALIDATION_SESSIONS,
+                **lane_inputs("features", "sessions"),
                 "rankers": fold_rankers,
                 **_fold_scores(STACKED[name]),
             },
@@ -192,11 +201,7 @@ RANKER_ARTIFACTS = (
         TRAINING_ROWS,
         "ranking",
         "The candidates that rankers learn from, chosen before any feature is read.",
-        {
-            "candidates": "validation/candidates",
-            "labels": "validation/labels",
-            "sessions": "validation/sessions",
-        },
+        lane_inputs("candidates", "labels", "sessions"),
     ),
     Artifact(
         "validation/training_features",
@@ -204,7 +209,7 @@ RANKER_ARTIFACTS = (
         SUBMISSION_FEATURES,
         "ranking",
         "What a ranker knows of each training row.",
-        {**TRAINING, **FEATURES},
+        {**TRAINING, **lane_inputs("features")},
     ),
     *(artifact for name in TYPES for artifact in _rankers(name)),
     Artifact(
@@ -374,6 +379,7 @@ EVALUATION_ARTIFACTS = (
             "sessions": "validation/sessions",
             "eligibility": "log/eligibility",
             **TRAINING,
+            "cut_sessions": "validation/cut_sessions",
             "blend": "validation/blend",
             **{name: f"validation/fold_rankers/{name}" for name in TYPES},
         },

@@ -101,13 +101,15 @@ def write_blend(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> 
 
 
 def trial(name: str, inputs: Inputs, labels: pl.DataFrame, settings: Settings) -> Trial | None:
-    """What each mix of a target hits, out-of-fold; None where the target has no ranker."""
+    """What each mix of a target hits, out-of-fold; None where it has no ranker, or no label that a
+    ranker, learnt from cut sessions alone, could be judged by.
+    """
     folds = inputs[name].figures()["folds"]
-    if folds == 0:
+    of_type = labels.filter(pl.col("type") == name)
+    if folds == 0 or of_type.is_empty():
         return None
     shards = range(len(inputs["features"].files))
     hits = pl.concat([_hits(name, inputs, shard, settings) for shard in shards])
-    of_type = labels.filter(pl.col("type") == name)
     found = of_type.join(hits, on="session", how="left", maintain_order="left")
     return Trial(
         folds=folds,
@@ -198,6 +200,6 @@ def ordered_by(weights: NDArray[np.float64]) -> str:
 
 BLEND_STAGE = Stage(
     write=write_blend,
-    version=f"1 {LIST_VERSION} {CROSS} {LIST_SHARES} {EVIDENCE} {EVIDENCE_FOR_LIST}",
+    version=f"2 {LIST_VERSION} {CROSS} {LIST_SHARES} {EVIDENCE} {EVIDENCE_FOR_LIST}",
     settings=("seed",),
 )

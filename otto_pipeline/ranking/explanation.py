@@ -1,6 +1,6 @@
-"""Rankers, features → what the rankers look at, and which features differ between two lanes.
+"""Rankers, features → what the rankers look at.
 
-Tables are small, one row per feature (and target), the most important first; each has a picture.
+Tables are small, one row per feature and target, the most important first; each has a picture.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,6 @@ import polars as pl
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from otto_pipeline.features.feature import Feature
 from otto_pipeline.pictures import panels, png
 from otto_pipeline.ranking.fold_scores import read_scores
 from otto_pipeline.ranking.margins import load_ranker
@@ -22,10 +21,6 @@ from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
-BINS = 10
-"""Quantile bins of a feature's values, beside the one of missing values."""
-NOTEWORTHY_DRIFT, LARGE_DRIFT = 0.1, 0.25
-"""Population stability indices from which a shift is worth a look, and worth doing something."""
 SHOWN = 20
 """Features in a picture."""
 EXPLAINED_ROWS = 1000
@@ -107,13 +102,13 @@ def shap_contributions(booster: xgb.Booster, rows: pl.DataFrame) -> NDArray[np.f
 def sample_rows(
     features: Dataset, read: Callable[[int], pl.DataFrame], rows: int, seed: int
 ) -> pl.DataFrame:
-    """One row drawn from each of so many equal stretches of a table of features, or all its rows.
+    """One row drawn from each of so many about equal stretches of a table, or all its rows.
 
     `read` gives a shard's rows. The same for all shards, of which one is in memory at a time.
     """
-    step = max(1, features.manifest.rows // rows)
-    stretches = np.arange(0, features.manifest.rows, step)
-    drawn = stretches + np.random.default_rng(seed).integers(0, step, len(stretches))
+    stretches = min(rows, features.manifest.rows)
+    ends = np.arange(stretches + 1) * features.manifest.rows // max(stretches, 1)
+    drawn = np.random.default_rng(seed).integers(ends[:-1], ends[1:])
     parts, before = [], 0
     for shard in range(len(features.files)):
         part = read(shard)
@@ -123,52 +118,21 @@ def sample_rows(
     return pl.concat(parts)
 
 
-def drift(
-    features: Sequence[Feature], reference: pl.DataFrame, other: pl.DataFrame
-) -> pl.DataFrame:
-    """How far the distribution of each feature in one lane is from that in a reference.
-
-    Columns feature, psi, missing_reference, missing_other (shares of rows). The population
-    stability index is Σ (q − p) ln(q / p) over the shares of the reference p and the other q in
-    deciles of the reference, with missing values in a bin of their own (Siddiqi, Credit Risk
-    Scorecards, 2006); half a row is added to each bin, so that no share is zero.
-    """
-    rows = []
-    for feature in features:
-        edges = _edges(reference[feature.name], feature.missing)
-        counts = [
-            _bin_counts(lane[feature.name], feature.missing, edges) for lane in (reference, other)
-        ]
-        p, q = ((count + 0.5) / (count + 0.5).sum() for count in counts)
-        missing = [count[0] / count.sum() for count in counts]
-        rows.append((feature.name, float(((q - p) * np.log(q / p)).sum()), *missing))
-    schema = {
-        "feature": pl.String,
-        "psi": pl.Float64,
-        "missing_reference": pl.Float64,
-        "missing_other": pl.Float64,
-    }
-    return pl.DataFrame(rows, schema, orient="row").sort("psi", "feature", descending=[True, False])
-
-
 def importance_plot(importance: pl.DataFrame, meaning: str) -> bytes:
     """PNG of the most important features by type, from a table of importances."""
     names = importance["type"].unique(maintain_order=True).to_list()
     figure, (axes,) = panels(1, len(names), (5 * len(names), 5))
     for axis, name in zip(axes, names, strict=True):
-        _bars(axis, importance.filter(pl.col("type") == name), "importance")
+        bars(axis, importance.filter(pl.col("type") == name), "importance")
         axis.set_title(f"{name}: {meaning}", fontsize=9)
     return png(figure)
 
 
-def drift_plot(drifts: pl.DataFrame) -> bytes:
-    """PNG of the features that drift most, with the marks from which a shift is noteworthy."""
-    figure, ((axis,),) = panels(1, 1, (5, 5))
-    _bars(axis, drifts, "psi")
-    for mark in (NOTEWORTHY_DRIFT, LARGE_DRIFT):
-        axis.axvline(mark, color="0.4", linestyle=":")
-    axis.set_title("population stability index", fontsize=9)
-    return png(figure)
+def bars(axis: Any, table: pl.DataFrame, column: str) -> None:
+    """Draw the first features of a table as bars, as long as the column says."""
+    shown = table.head(SHOWN)
+    axis.barh(shown["feature"].to_list(), shown[column].to_numpy(), color="C0")
+    axis.invert_yaxis()
 
 
 _NO_IMPORTANCE = pl.DataFrame(
@@ -187,28 +151,6 @@ def _importance(name: str, features: Sequence[str], importance: NDArray[Any]) ->
     )
 
 
-def _edges(values: pl.Series, missing: float) -> NDArray[np.float64]:
-    """Lower edges of the bins: quantiles of what is not missing, each once."""
-    present = values.filter(values != missing).to_numpy()
-    if len(present) == 0:
-        return np.zeros(0)
-    return np.unique(np.quantile(present, np.arange(1, BINS) / BINS))
-
-
-def _bin_counts(values: pl.Series, missing: float, edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rows that are missing, then rows in each bin."""
-    present = values.filter(values != missing).to_numpy()
-    bins = np.searchsorted(edges, present, side="right")
-    counts = np.bincount(bins, minlength=len(edges) + 1)
-    return np.concatenate([[len(values) - len(present)], counts])
-
-
-def _bars(axis: Any, table: pl.DataFrame, column: str) -> None:
-    shown = table.head(SHOWN)
-    axis.barh(shown["feature"].to_list(), shown[column].to_numpy(), color="C0")
-    axis.invert_yaxis()
-
-
 EXPLANATION_STAGE = Stage(
-    write=write_explanation, version=f"1 {EXPLAINED_ROWS}", settings=("seed", "device")
+    write=write_explanation, version=f"2 {EXPLAINED_ROWS}", settings=("seed", "device")
 )

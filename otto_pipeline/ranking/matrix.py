@@ -24,14 +24,14 @@ the cuts between bins depend on them."""
 
 
 def chosen_rows(rows: Dataset, name: str, settings: Settings) -> pl.DataFrame:
-    """Training rows of a target (session, aid, hash, label), at most `training_rows` of them: a
-    sample of sessions where there are more.
+    """Training rows of a target (session, aid, hash, is_cut, label), at most `training_rows` of
+    them: a sample of sessions where there are more.
     """
     share = min(1.0, settings.training_rows / max(rows.total(f"rows_{name}"), 1))
     frame = (
         rows.scan()
         .filter(pl.col(f"in_{name}"))
-        .select("session", "aid", "hash", label=f"label_{name}")
+        .select("session", "aid", "hash", "is_cut", label=f"label_{name}")
         .collect()
     )
     return frame.filter(draws_below(frame, settings.seed, "training sessions", share))
@@ -40,6 +40,14 @@ def chosen_rows(rows: Dataset, name: str, settings: Settings) -> pl.DataFrame:
 def draws_below(frame: pl.DataFrame, seed: int, purpose: str, share: float) -> pl.Series:
     """Whether a row's session is in a share of all that is drawn for a purpose."""
     return draw(frame["hash"], seed, purpose) % 1_000_000 < int(share * 1_000_000)
+
+
+def held_out(rows: pl.DataFrame, seed: int, purpose: str, share: float) -> pl.Series:
+    """Whether a row is of the share of sessions that judge, and are not learnt from.
+
+    Only sessions of the validation lane judge: those that were cut are not what is predicted.
+    """
+    return draws_below(rows, seed, purpose, share) & ~rows["is_cut"]
 
 
 def read_training_data(inputs: Inputs, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
@@ -73,7 +81,9 @@ class _Batches(xgb.DataIter):
 
     def __init__(self, data: pl.DataFrame, names: list[str]) -> None:
         self._data, self._names = data, names
-        self._bounds = _batch_bounds(data["session"].to_numpy())
+        # XGBoost wants ascending groups; the sessions of the halves come after later ones
+        self._group = data["session"].rle_id().to_numpy()
+        self._bounds = _batch_bounds(self._group)
         self._batch = 0
         super().__init__()
 
@@ -90,14 +100,14 @@ class _Batches(xgb.DataIter):
         input_data(
             data=rows.select(pl.col(self._names).cast(pl.Float32)).to_numpy(order="c"),
             label=rows["label"].to_numpy(),
-            qid=rows["session"].to_numpy(),
+            qid=self._group[first:last],
             feature_names=self._names,
         )
         self._batch += 1
         return True
 
 
-def _batch_bounds(session: NDArray[np.int32]) -> list[int]:
+def _batch_bounds(group: NDArray[np.uint32]) -> list[int]:
     """First rows of batches, and the end; each begins with a session."""
-    wanted = np.arange(0, len(session), BATCH_ROWS)
-    return [*np.unique(np.searchsorted(session, session[wanted])).tolist(), len(session)]
+    wanted = np.arange(0, len(group), BATCH_ROWS)
+    return [*np.unique(np.searchsorted(group, group[wanted])).tolist(), len(group)]

@@ -14,10 +14,11 @@ import xgboost as xgb
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.folds import ALL_SESSIONS, row_folds, usable_folds
+from otto_pipeline.ranking.learning_curves import CURVE, curve_text
 from otto_pipeline.ranking.matrix import (
     BATCH_ROWS,
     chosen_rows,
-    draws_below,
+    held_out,
     quantile_matrix,
     read_training_data,
 )
@@ -65,7 +66,7 @@ def ranker_stage(name: str) -> Stage:
 
 def _version(name: str) -> str:
     features = " ".join(ranker_features(name))
-    return f"2 {RECIPES} {STOPPING_SHARE} {STOPPING_ROUNDS} {BATCH_ROWS} {features}"
+    return f"3 {RECIPES} {STOPPING_SHARE} {STOPPING_ROUNDS} {BATCH_ROWS} {features}"
 
 
 def folds_of(name: str, inputs: Inputs, settings: Settings) -> int:
@@ -90,7 +91,7 @@ def write_fold_ranker(
         rounds = min(recipe.rounds, settings.boosting_rounds)
         booster = _fit(data, name, recipe, rounds, settings)
         return _save(booster, path, type=name, fold=shard, rows=data.height)
-    stops = draws_below(data, settings.seed, "early stopping", STOPPING_SHARE)
+    stops = held_out(data, settings.seed, "early stopping", STOPPING_SHARE)
     learnt, stopping = data.filter(~stops), data.filter(stops)
     booster = _fit_until_best(learnt, stopping, name, recipe, settings)
     return _save(booster, path, type=name, fold=shard, rows=learnt.height)
@@ -119,15 +120,19 @@ def _fit_until_best(
     data: pl.DataFrame, stopping: pl.DataFrame, name: str, recipe: Recipe, settings: Settings
 ) -> xgb.Booster:
     train = quantile_matrix(data, name, settings.threads)
+    found: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         parameters(recipe, settings),
         train,
         settings.boosting_rounds,
         evals=[(quantile_matrix(stopping, name, settings.threads, ref=train), "stopping")],
         early_stopping_rounds=STOPPING_ROUNDS,
+        evals_result=found,
         verbose_eval=False,
     )
-    return booster[: booster.best_iteration + 1]
+    best = booster[: booster.best_iteration + 1]
+    best.set_attr(**{CURVE: curve_text(found["stopping"])})
+    return best
 
 
 def _fit(

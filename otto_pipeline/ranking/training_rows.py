@@ -1,7 +1,8 @@
 """Candidates, labels → the rows that rankers learn from, chosen before any feature is read.
 
 For each target: the sessions with a label among their candidates, with all those labels and a
-sample of the other candidates.
+sample of the other candidates. Sessions are those of the validation lane, and those before it that
+were cut for want of labels.
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 
 from otto_pipeline.events.hashing import draw_pairs
 from otto_pipeline.features.table import add_labels
+from otto_pipeline.ranking.learnt_lanes import VALIDATION, in_lane, lane_shards
 from otto_pipeline.schemas import TRAINING_ROWS, TYPES
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
@@ -17,9 +19,12 @@ from otto_pipeline.store.stage import Inputs, Stage
 
 
 def write_training_rows(inputs: Inputs, shard: int, settings: Settings, path: Path) -> Figures:
-    """Training rows among one shard of candidates."""
-    candidates = pl.read_parquet(inputs["candidates"].files[shard], columns=["session", "aid"])
-    rows = training_rows(candidates, inputs["labels"].scan(), inputs["sessions"].scan(), settings)
+    """Training rows among one shard of candidates, of the validation lane or of a half."""
+    lane, number = in_lane(inputs, "candidates", shard)
+    file = inputs[f"{lane}candidates"].files[number]
+    candidates = pl.read_parquet(file, columns=["session", "aid"])
+    labels, sessions = inputs[f"{lane}labels"].scan(), inputs[f"{lane}sessions"].scan()
+    rows = training_rows(candidates, labels, sessions, settings, lane != VALIDATION)
     rows.write_parquet(path)
     return {
         **{f"rows_{name}": int(rows[f"in_{name}"].sum()) for name in TYPES},
@@ -28,14 +33,18 @@ def write_training_rows(inputs: Inputs, shard: int, settings: Settings, path: Pa
 
 
 def training_rows(
-    candidates: pl.DataFrame, labels: pl.LazyFrame, sessions: pl.LazyFrame, settings: Settings
+    candidates: pl.DataFrame,
+    labels: pl.LazyFrame,
+    sessions: pl.LazyFrame,
+    settings: Settings,
+    is_cut: bool = False,
 ) -> pl.DataFrame:
-    """The `TRAINING_ROWS` among candidates (session, aid)."""
+    """The `TRAINING_ROWS` among candidates (session, aid); `is_cut` is the same for all."""
     labelled = add_labels(candidates, labels).join(
         sessions.select("session", "hash").collect(), on="session", maintain_order="left"
     )
     draws = draw_pairs(labelled["hash"], labelled["aid"], settings.seed, "negatives")
-    marked = labelled.with_columns(draw=draws).with_columns(
+    marked = labelled.with_columns(draw=draws, is_cut=pl.lit(is_cut)).with_columns(
         _is_training_row(name, settings.negatives).alias(f"in_{name}") for name in TYPES
     )
     return marked.filter(pl.any_horizontal(f"in_{name}" for name in TYPES)).select(
@@ -60,12 +69,12 @@ def positive_sessions(rows: Dataset, name: str) -> int:
 
 
 def _same_shards_as_candidates(inputs: Inputs, _settings: Settings) -> int:
-    return len(inputs["candidates"].files)
+    return lane_shards(inputs, "candidates")
 
 
 TRAINING_ROWS_STAGE = Stage(
     write=write_training_rows,
-    version="2",
+    version="3",
     shards=_same_shards_as_candidates,
     settings=("seed", "negatives"),
 )

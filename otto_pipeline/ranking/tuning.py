@@ -15,7 +15,7 @@ import xgboost as xgb
 
 from otto_pipeline.ranking.matrix import (
     chosen_rows,
-    draws_below,
+    held_out,
     quantile_matrix,
     read_training_data,
 )
@@ -82,7 +82,7 @@ def tune(
 
 def _objective(name: str, inputs: Inputs, settings: Settings) -> "Callable[[optuna.Trial], float]":
     data = read_training_data(inputs, name, chosen_rows(inputs["training_rows"], name, settings))
-    judged = draws_below(data, settings.seed, "tuning", JUDGED_SHARE)
+    judged = held_out(data, settings.seed, "tuning", JUDGED_SHARE)
     if not data.filter(judged)["label"].sum() or not data.filter(~judged)["label"].sum():
         raise StoreError(f"{name}: too few sessions with a label to tune by; take a larger scale")
     train = quantile_matrix(data.filter(~judged), name, settings.threads)

@@ -31,12 +31,22 @@ SOURCE_LIMIT = 200
 """Items that one source proposes to one session."""
 POPULAR_ITEMS = 100
 """Items that popularity proposes."""
+POPULAR_LISTS = {"sessions_week": 3.0, "carts_week": 1.0}
+"""Weights of the lists of most popular items that popularity merges, by what they are ordered by:
+what many look at now, and what many want. Lists of the last day and of orders brought nothing on
+jd_hup_appliances and the generated demo."""
+POPULAR_OFFSET = 60
+"""Popularity sums weight / (this + rank) over the lists: reciprocal rank fusion (Cormack, Clarke,
+Büttcher 2009, https://doi.org/10.1145/1571941.1572114)."""
 HOP_SOURCES = 15
 """Items of the first hop from which the second starts (RANKING.md, `hop2`)."""
 HOP_TABLE = max(range(len(MATRICES)), key=lambda number: MATRICES[number].top_k)
 """The second hop goes through the widest matrix."""
 
-UNION_VERSION = f"2 {SOURCES} {SOURCE_LIMIT} {POPULAR_ITEMS} {HOP_SOURCES} {CONSTANTS}"
+UNION_VERSION = (
+    f"4 {SOURCES} {SOURCE_LIMIT} {POPULAR_ITEMS} {POPULAR_LISTS} {POPULAR_OFFSET} {HOP_SOURCES} "
+    f"{CONSTANTS}"
+)
 """What stages that read the union depend on beside their inputs."""
 
 CANDIDATES: Table = candidates_table(SOURCES)

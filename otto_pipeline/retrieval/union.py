@@ -120,9 +120,12 @@ def sources_of(
 
 
 def open_sources(inputs: Inputs, settings: Settings) -> Sources:
-    """Map what stands behind the sources of a lane, from the datasets by their names."""
+    """Map what stands behind the sources of a lane, from the datasets by their names.
+
+    In a lane without an input `eligibility` no item is denied.
+    """
     log = open_event_log(inputs["event_log"])
-    eligibility = open_eligibility(inputs["eligibility"], log, settings)
+    eligibility = open_eligibility(inputs.get("eligibility"), log, settings)
     return sources_of(
         log,
         open_neighbours(inputs["neighbours"]),
@@ -268,12 +271,13 @@ def _add_history(session: int, sources: Sources, work: Workspace) -> int:
 
 @njit(cache=True, nogil=True)
 def _add_first_hop(own: int, tables: tuple[NeighbourTable, ...], work: Workspace) -> int:
-    """Score the neighbours of own items by each matrix: Σ own item's score × share."""
+    """Score the neighbours of own items by each matrix: Σ share / (1 + k), where k is the recency
+    rank of the own item, which is its slot (RANKING.md, `share`).
+    """
     size, began = own, cycles()
     for number in range(len(tables)):
         for slot in range(own):
-            weight = work.score[0, slot]
-            size = _add_row(work.aid[slot], weight, 1 + number, size, tables[number], work)
+            size = _add_row(work.aid[slot], 1 / (1 + slot), 1 + number, size, tables[number], work)
         began = _charge(1 + number, began, work)
     return size
 

@@ -33,7 +33,9 @@ SESSIONS_AT_ONCE = 2_000
 def write_union_sample(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """The `UNION_SAMPLE` rows of a lane with labels."""
     sources = open_sources(inputs, settings)
-    sessions = sampled_sessions(inputs["sessions"], inputs["labels"], settings.seed)
+    sessions = sampled_sessions(
+        inputs["sessions"], inputs["labels"], settings.seed, "union sample", SAMPLED_SESSIONS
+    )
     labels = inputs["labels"].scan().select("session", "aid", is_label=pl.lit(1, pl.UInt8)).unique()
     parts = [
         _rows(part, sources, labels.collect(), settings)
@@ -45,13 +47,15 @@ def write_union_sample(inputs: Inputs, _shard: int, settings: Settings, path: Pa
     return {"sessions": sessions.height, "positive_sessions": positive}
 
 
-def sampled_sessions(sessions: Dataset, labels: Dataset, seed: int) -> pl.DataFrame:
-    """Columns session, hash: at most `SAMPLED_SESSIONS` of those with labels, ascending."""
+def sampled_sessions(
+    sessions: Dataset, labels: Dataset, seed: int, purpose: str, count: int | None
+) -> pl.DataFrame:
+    """Columns session, hash: at most `count` of those with labels, or all of them, ascending."""
     labelled = labels.scan().select("session").unique()
     hashes = sessions.scan().select("session", "hash").join(labelled, on="session", how="semi")
     frame = hashes.collect()
-    drawn = frame.with_columns(draw=draw(frame["hash"], seed, "union sample"))
-    return drawn.sort("draw", "session").head(SAMPLED_SESSIONS).drop("draw").sort("session")
+    drawn = frame.with_columns(draw=draw(frame["hash"], seed, purpose))
+    return drawn.sort("draw", "session").slice(0, count).drop("draw").sort("session")
 
 
 def _rows(

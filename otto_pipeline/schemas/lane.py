@@ -6,7 +6,9 @@ import polars as pl
 
 from otto_pipeline.schemas.table import (
     AID,
+    EVENT_TYPE,
     FIRST_TS,
+    HALF,
     HASH,
     LAST_TS,
     SESSION,
@@ -38,6 +40,18 @@ LABELS = Table(
     unique=("session", "type", "aid"),
     order="session",
 )
+CUT_SESSIONS = Table(
+    "One session before the split moment that is cut, so that rankers learn what came after.",
+    (
+        SESSION,
+        Column("half", HALF, "Half of the sessions that it belongs to."),
+        Column("type", EVENT_TYPE, "Target that it was cut for; it has labels of others too."),
+        Column("cut", pl.Int64, "Events that its half sees; what comes after is labels.", ge=1),
+        HASH,
+    ),
+    unique=("session",),
+    order="session",
+)
 EVENT_LOG = Table(
     "One event, in the memory-mapped form that kernels read.",
     (
@@ -48,16 +62,40 @@ EVENT_LOG = Table(
     ),
     order="session",
 )
+WINDOWS = {"day": 1, "week": 7, "21d": 21}
+"""Windows that end with the lane's last event, in days: what is counted in them does not grow with
+the log. The longest is as long as the shorter of the two lanes of OTTO's log."""
+HOUR_PARTS, WEEKDAYS = 8, 7
+"""Parts of three hours of a day, and days of a week, both in UTC, by which events are counted."""
 POPULARITY = Table(
     "One item of the log, with its events that the lane sees.",
     (
         AID,
-        *(Column(name, pl.UInt32, f"{name.capitalize()} of the item.") for name in TYPES),
         *(
-            Column(f"{name}_week", pl.UInt32, f"{name.capitalize()} in the lane's last seven days.")
-            for name in TYPES
+            Column(
+                f"{what}_{window}",
+                pl.UInt32,
+                f"{what.capitalize()} of the item in the lane's last {24 * days} hours.",
+            )
+            for window, days in WINDOWS.items()
+            for what in (*TYPES, "sessions")
         ),
-        Column("sessions_week", pl.UInt32, "Sessions with the item in the lane's last seven days."),
+        Column(
+            "orders_again_21d",
+            pl.UInt32,
+            "Of the orders in the last 21 days those after one in the same session and days.",
+        ),
+        Column("events", pl.UInt32, "Events of the item in the whole log."),
+        Column(
+            "by_hour",
+            pl.Array(pl.UInt32, HOUR_PARTS),
+            "Events of the last 21 days in each part of three hours of the day, UTC.",
+        ),
+        Column(
+            "by_weekday",
+            pl.Array(pl.UInt32, WEEKDAYS),
+            "Events of the last 21 days on each day of the week, UTC, Monday first.",
+        ),
         Column(
             "last_seen",
             pl.Int32,

@@ -34,6 +34,7 @@ TRAINING_ROWS = Table(
             for name in TYPES
         ),
         *(Column(f"label_{name}", pl.UInt8, f"Is a label of {name}.", le=1) for name in TYPES),
+        Column("is_cut", pl.Boolean, "Of a session before the split moment, which was cut."),
         HASH,
     ),
     unique=("session", "aid"),

@@ -9,6 +9,8 @@ TYPES = ("clicks", "carts", "orders")
 WEIGHTS = {"clicks": 0.10, "carts": 0.30, "orders": 0.60}
 """Weight of each target's recall in the total (the contest's rule)."""
 EVENT_TYPE = pl.Enum(TYPES)
+HALF = pl.Enum(("a", "b"))
+"""Halves of the sessions of a log with few labels: each is cut while the other is seen whole."""
 TOP_K = 20
 """Length of a prediction."""
 

@@ -112,6 +112,46 @@ def test_log_without_orders_scores_them_null_and_says_so(tmp_path: Path) -> None
     assert "submission: none" in text
 
 
+def test_ten_sessions_are_cut_and_the_report_says_so_though_no_item_was_allowed_then(
+    tmp_path: Path,
+) -> None:
+    days = [*range(7), 13, 13, 13]
+    kinds = ("clicks", "clicks", "orders")
+    log = write_log(
+        tmp_path / "log",
+        [
+            [(1 + (s + i) % 3, d * DAY + s * 9 + i, kinds[i]) for i in range(3)]
+            for s, d in enumerate(days)
+        ],
+    )
+    allowed = tmp_path / "allowed.csv"
+    allowed.write_text("item_id,from\n" + "".join(f"{item},1970-01-12\n" for item in (1, 2, 3)))
+    made = build_until(
+        "validation/report", tmp_path / "store", log, eligibility_file=allowed, **SMALL
+    )
+    report = read_report(made["validation/report"])
+    assert made["half_a/features"].manifest.rows + made["half_b/features"].manifest.rows > 0
+    assert report["cut_sessions"] == made["validation/cut_sessions"].manifest.rows == 7
+    assert any("7 sessions before the validation window" in note for note in report["notes"])
+
+
+def test_type_that_only_cut_sessions_have_labels_of_is_left_to_the_list(tmp_path: Path) -> None:
+    sessions = [
+        [
+            (1 + (s + i) % 4, s * DAY // 4 + i, "orders" if i == 2 and s < 40 else "clicks")
+            for i in range(4)
+        ]
+        for s in range(80)
+    ]
+    log = write_log(tmp_path / "log", sessions)
+    made = build_until("validation/report", tmp_path / "store", log, **SMALL)
+    report = read_report(made["validation/report"])
+    assert report["scores"]["orders"] is None
+    assert report["rankers"]["orders"]["positive_sessions"] >= 10
+    assert report["rankers"]["orders"]["folds"] > 0
+    assert report["rankers"]["orders"]["ordered_by"] == "list"
+
+
 def test_log_without_validation_sessions_still_gives_a_submission(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log", [[(1, 5, "clicks"), (2, 9, "orders")] for _ in range(4)])
     (log / "test.jsonl").write_text(

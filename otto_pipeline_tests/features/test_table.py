@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,17 +10,21 @@ from hypothesis import strategies as st
 from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.features.feature import PARTS, amount, share
 from otto_pipeline.features.item import ITEM_FEATURES
+from otto_pipeline.features.moment import Shapes
 from otto_pipeline.features.table import (
     FEATURES,
     SUBMISSION_FEATURES,
     VALIDATION_FEATURES,
     add_labels,
     features,
+    item_features,
 )
 from otto_pipeline.orchestration.checks import table_failures
 from otto_pipeline.retrieval.embeddings import EMBEDDINGS
+from otto_pipeline.retrieval.popularity import DAY_SECONDS, popularity
 from otto_pipeline.retrieval.sources import SOURCE_LIMIT
-from otto_pipeline.schemas import LABELS, TYPES
+from otto_pipeline.schemas import HOUR_PARTS, LABELS, TYPES, WEEKDAYS
+from otto_pipeline_tests.building import dataset_of
 from otto_pipeline_tests.logs import N_ITEMS, frame, log_of, random_events
 from otto_pipeline_tests.retrieval.test_candidates import candidates_of, tables_of
 
@@ -32,7 +37,13 @@ NO_VECTORS = tuple(np.zeros((N_ITEMS, one.dimensions), np.float32) for one in EM
 
 
 def features_of(log: EventLog, sessions: list[int]) -> pl.DataFrame:
-    return features(log, candidates_of(log, sessions), NO_ITEMS, tables_of(log), NO_VECTORS, 1)
+    return made_of(log, candidates_of(log, sessions))
+
+
+def made_of(log: EventLog, candidates: pl.DataFrame) -> pl.DataFrame:
+    counts = popularity(log)
+    shapes = Shapes(*(counts[name].to_numpy() for name in Shapes._fields))
+    return features(log, candidates, NO_ITEMS, shapes, tables_of(log), NO_VECTORS, 1)
 
 
 def row_of(found: pl.DataFrame, session: int, aid: int) -> dict:
@@ -94,17 +105,55 @@ def test_session_of_one_event_has_no_gap() -> None:
     assert (row["session_minutes"], row["session_last_type"]) == (0, 2)
 
 
-@pytest.mark.parametrize("weeks", [3, 4])
-def test_rates_do_not_depend_on_the_length_of_the_log(weeks: int) -> None:
-    week = dict.fromkeys(TYPES, 7) | {f"{name}_week": 7 for name in TYPES}
-    counts = pl.DataFrame([{**week, **dict.fromkeys(TYPES, 7 * weeks)}]).with_columns(
-        weeks=pl.lit(weeks), last_second=pl.lit(100), sessions_week=pl.lit(5), last_seen=pl.lit(40)
+def daily(days: int) -> pl.DataFrame:
+    """Each day at noon an own session clicks, carts and orders item 1, orders it again, and looks
+    at item 2.
+    """
+    visit = ((1, "clicks"), (1, "carts"), (1, "orders"), (1, "orders"), (2, "clicks"))
+    return frame(
+        *(
+            (day, aid, day * DAY_SECONDS + DAY_SECONDS // 2 + minute * 60, kind)
+            for day in range(days)
+            for minute, (aid, kind) in enumerate(visit)
+        )
     )
-    row = counts.select(feature.of_rows() for feature in ITEM_FEATURES).row(0, named=True)
-    assert [row[f"item_{name}_rate"] for name in TYPES] == [in_logs(7)] * 3
-    assert row["item_trend"] == in_logs(1)
-    assert row["item_orders_per_click"] == in_logs(1)
-    assert row["item_hours_unseen"] == in_logs(60 / 3600)
+
+
+@pytest.mark.parametrize("weeks", [3, 4])
+def test_rates_do_not_depend_on_the_length_of_the_log(weeks: int, tmp_path: Path) -> None:
+    log = log_of(daily(7 * weeks))
+    stored = dataset_of(tmp_path / "popularity", popularity(log))
+    row = item_features(stored, log).row(1, named=True)
+    assert [row[f"item_{name}_rate"] for name in TYPES] == pytest.approx(
+        [in_logs(7), in_logs(7), in_logs(14)], abs=30
+    )
+    assert [row[f"item_{name}_week"] for name in TYPES] == [in_logs(7), in_logs(7), in_logs(14)]
+    assert row["item_trend"] == pytest.approx(in_logs(1), abs=30)
+    assert row["item_day_trend"] == in_logs(1)
+    assert row["item_orders_per_click"] == in_logs(2)
+    assert row["item_events_per_session"] == in_logs(4)
+    assert row["item_reorder_share"] == in_parts(0.5)
+    assert row["item_hours_unseen"] == in_logs(1 / 60)
+
+
+def test_age_of_an_item_ends_with_the_longest_window(tmp_path: Path) -> None:
+    log = log_of(frame((0, 1, 0, "clicks"), (1, 2, 30 * DAY_SECONDS, "clicks")))
+    found = item_features(dataset_of(tmp_path / "popularity", popularity(log)), log)
+    assert found["item_hours_unseen"].to_list()[1:4] == [in_logs(21 * 24), 0, None]
+
+
+def test_item_at_its_hour_and_weekday_stands_out() -> None:
+    noon = DAY_SECONDS // 2
+    sessions = [(day, 6, 7 * day * DAY_SECONDS + noon, "clicks") for day in range(3)]
+    query = (3, 2, 14 * DAY_SECONDS + noon + 60, "clicks")
+    found = features_of(log_of(frame(*sessions, query)), [3])
+    other = features_of(
+        log_of(frame(*sessions, (*query[:2], query[2] + DAY_SECONDS // 2, "carts"))), [3]
+    )
+    assert row_of(found, 3, 6)["moment_hour"] == in_logs(4 / (3 / HOUR_PARTS + 1))
+    assert row_of(found, 3, 6)["moment_weekday"] == in_logs(4 / (3 / WEEKDAYS + 1))
+    assert row_of(other, 3, 6)["moment_hour"] == in_logs(1 / (3 / HOUR_PARTS + 1))
+    assert row_of(other, 3, 6)["moment_weekday"] == in_logs(1 / (3 / WEEKDAYS + 1))
 
 
 @given(events=random_events())
@@ -113,7 +162,7 @@ def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataF
     log = log_of(events)
     sessions = events["session"].unique().sort().to_list()
     found = candidates_of(log, sessions, max_candidates=6)
-    table = features(log, found, NO_ITEMS, tables_of(log), NO_VECTORS, 1)
+    table = made_of(log, found)
     assert table.select("session", "aid").equals(found.select("session", "aid"))
     assert not table_failures(SUBMISSION_FEATURES, table)
     assert table.null_count().sum_horizontal().item() == 0

@@ -6,6 +6,7 @@ import dagster as dg
 
 from otto_pipeline.definitions import defs
 from otto_pipeline.orchestration.assets import ARTIFACTS
+from otto_pipeline.orchestration.halves import HALVES_ARTIFACTS
 from otto_pipeline.orchestration.jobs import weekly_rebuild
 from otto_pipeline.retrieval.matrices import MATRICES
 from otto_pipeline.schemas import SCORE_HISTORY
@@ -53,19 +54,32 @@ def test_lanes_are_the_same_chain() -> None:
 
     of_lane = chain("submission") - {"submission", "sessions"}
     assert of_lane < chain("validation")
-    for name in of_lane - {"event_log", "candidates", "predictions", "features"}:
-        mine, other = (
+    of_half = chain("half_a") - {"events", "labels", "sessions"}
+    assert of_half == of_lane - {"predictions"}
+    for name in of_half - {"event_log", "candidates", "features"}:
+        deps = [
             {dep.removeprefix(f"{lane}/") for dep in nodes[f"{lane}/{name}"]["deps"]}
-            for lane in ("validation", "submission")
-        )
-        assert mine == other
+            for lane in ("validation", "submission", "half_a", "half_b")
+        ]
+        assert deps == [deps[0]] * len(deps)
 
 
-def test_matrices_of_a_lane_are_one_step_and_all_else_is_a_step_of_its_own() -> None:
+def test_halves_see_and_learn_alike() -> None:
+    nodes = graph()["assets"]
+
+    def of_half(half: str) -> str:
+        mine = {key: node for key, node in nodes.items() if key.startswith(f"{half}/")}
+        return json.dumps(mine, sort_keys=True).replace(half, "half")
+
+    assert of_half("half_a") == of_half("half_b")
+
+
+def test_matrices_of_a_lane_and_the_halves_are_one_step_and_all_else_is_its_own() -> None:
     members: dict[str, set[str]] = {}
     for key, node in graph()["assets"].items():
         members.setdefault(node["step"], set()).add(key)
     joint = {step: keys for step, keys in members.items() if len(keys) > 1}
+    assert joint.pop("halves") == {artifact.path for artifact in HALVES_ARTIFACTS}
     assert joint == {
         f"{lane}__covisitation": {f"{lane}/covisitation/{matrix.name}" for matrix in MATRICES}
         for lane in ("validation", "submission")

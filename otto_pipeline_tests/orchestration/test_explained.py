@@ -17,6 +17,8 @@ from otto_pipeline.features.table import FEATURES
 from otto_pipeline.orchestration.checks import check_drift
 from otto_pipeline.ranking.scoring import ranker_features
 from otto_pipeline.schemas import TYPES
+from otto_pipeline.store.dataset import Dataset
+from otto_pipeline_tests.building import dataset_of
 from otto_pipeline_tests.orchestration.conftest import Project
 
 Demo = tuple[Project, dg.ExecuteInProcessResult]
@@ -130,24 +132,26 @@ def test_explanation_covers_every_feature_of_every_ranker(demo: Demo) -> None:
         assert of_type["shap"].max() > 0
 
 
-def drawn_features(shifted: str | None = None) -> pl.DataFrame:
+def drawn_features(path: Path, rows: int = 2000, shifted: str | None = None) -> Dataset:
     rng = np.random.default_rng(0)
-    columns = {feature.name: rng.random(2000) for feature in FEATURES}
+    columns = {feature.name: rng.random(rows) for feature in FEATURES}
     if shifted:
         columns[shifted] = columns[shifted] + 0.5
-    return pl.DataFrame(columns)
+    keys = {"session": np.arange(rows), "aid": np.arange(rows)}
+    return dataset_of(path, pl.DataFrame(keys | columns))
 
 
-def test_drift_warns_with_the_name_of_the_feature_that_drifts() -> None:
-    same = check_drift(drawn_features(), drawn_features())
-    assert same.passed
-    assert check_drift(drawn_features().clear(), drawn_features()).passed
-    shifted = check_drift(drawn_features(), drawn_features("item_trend"))
-    assert not shifted.passed
-    assert shifted.severity == dg.AssetCheckSeverity.WARN
-    assert shifted.description is not None
-    assert shifted.description.startswith("item_trend ")
-    assert ", " not in shifted.description
+def test_drift_warns_with_the_name_of_the_feature_that_drifts(tmp_path: Path) -> None:
+    learnt = drawn_features(tmp_path / "learnt")
+    assert check_drift(learnt, learnt, seed=0).passed
+    assert check_drift(drawn_features(tmp_path / "empty", rows=0), learnt, seed=0).passed
+    shifted = drawn_features(tmp_path / "shifted", shifted="item_trend")
+    found = check_drift(learnt, shifted, seed=0)
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert found.description is not None
+    assert found.description.startswith("item_trend ")
+    assert ", " not in found.description
 
 
 @pytest.fixture

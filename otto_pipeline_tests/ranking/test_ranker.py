@@ -58,6 +58,8 @@ def test_fold_ranker_sees_no_session_of_its_fold_and_stops_by_others_still(
         assert learnt
         assert stops
         assert not learnt & stops
+        assert data["is_cut"].any()
+        assert not stopping["is_cut"].any()
         held_out.append(everyone - learnt - stops)
     assert all(held_out)
     assert sum(map(len, held_out)) == len(everyone) == len(set().union(*held_out))
@@ -70,7 +72,7 @@ def test_training_data_are_whole_sessions_without_missing_values(
     data = training_data(made, name)
     values = data.select(pl.col(ranker_features(name)).cast(pl.Float32)).to_numpy()
     assert not np.isnan(values).any()
-    assert data["session"].is_sorted()
+    assert data["session"].rle_id().max() == data["session"].n_unique() - 1
     assert data.height == made["validation/training_rows"].total(f"rows_{name}")
 
 
@@ -100,7 +102,7 @@ def test_batches_give_the_matrix_of_all_rows_at_once(
     whole = xgb.DMatrix(
         data.select(pl.col(FEATURE_NAMES).cast(pl.Float32)).to_numpy(),
         label=data["label"].to_numpy(),
-        qid=data["session"].to_numpy(),
+        qid=data["session"].rle_id().to_numpy(),
         feature_names=FEATURE_NAMES,
     )
     assert (batched.num_row(), batched.num_col()) == (data.height, len(FEATURE_NAMES))

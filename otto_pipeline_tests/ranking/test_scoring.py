@@ -19,6 +19,7 @@ from otto_pipeline.ranking.scoring import (
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline_tests.building import dataset_of
+from otto_pipeline_tests.ranking.conftest import of_all_lanes
 
 SETTINGS = Settings()
 
@@ -71,8 +72,8 @@ def test_standardised_scores_of_a_session_have_mean_0_and_deviation_1_or_are_all
 def test_score_of_a_session_is_by_the_ranker_that_has_not_seen_it(
     made: dict[str, Dataset],
 ) -> None:
-    features = made["validation/features"].read()
-    sessions = made["validation/sessions"].read().filter("query").select("session", "hash")
+    features = of_all_lanes(made, "features")
+    sessions = of_all_lanes(made, "sessions").filter("query").select("session", "hash")
     scores = {"clicks": made["validation/fold_scores/clicks"].read()["score"].to_numpy()}
     rankers = made["validation/fold_rankers/carts"].files
     rows = features.join(sessions, on="session", maintain_order="left")

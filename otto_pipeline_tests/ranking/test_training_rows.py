@@ -5,7 +5,7 @@ from otto_pipeline.ranking.training_rows import training_rows
 from otto_pipeline.schemas import LABELS, TYPES
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
-from otto_pipeline_tests.ranking.conftest import SMALL
+from otto_pipeline_tests.ranking.conftest import SMALL, of_all_lanes
 
 CANDIDATES = pl.DataFrame(
     [(session, aid) for session in (0, 1) for aid in range(30)],
@@ -45,8 +45,8 @@ def test_training_rows_of_a_log_are_its_candidates_with_their_labels(
     made: dict[str, Dataset], name: str
 ) -> None:
     rows = made["validation/training_rows"].read().filter(f"in_{name}")
-    labels = made["validation/labels"].read().filter(pl.col("type") == name)
-    candidates = made["validation/candidates"].read("session", "aid")
+    labels = of_all_lanes(made, "labels").filter(pl.col("type") == name)
+    candidates = of_all_lanes(made, "candidates", "session", "aid")
     hit = candidates.join(labels, on=["session", "aid"], how="semi")
     positives = rows.filter(pl.col(f"label_{name}") == 1).select("session", "aid")
     assert positives.sort("session", "aid").equals(hit.sort("session", "aid"))
@@ -58,10 +58,21 @@ def test_training_rows_of_a_log_are_its_candidates_with_their_labels(
 def test_training_features_are_those_of_the_training_rows_in_their_order(
     made: dict[str, Dataset],
 ) -> None:
-    rows, features = made["validation/training_rows"], made["validation/features"]
+    rows = made["validation/training_rows"]
     found = made["validation/training_features"].read()
     assert found.select("session", "aid").equals(rows.read("session", "aid"))
     expected = rows.read("session", "aid").join(
-        features.read(*found.columns), on=["session", "aid"], maintain_order="left"
+        of_all_lanes(made, "features", *found.columns), on=["session", "aid"], maintain_order="left"
     )
     assert found.equals(expected)
+
+
+def test_rows_of_cut_sessions_say_so_and_share_no_session_with_the_others(
+    made: dict[str, Dataset],
+) -> None:
+    rows = made["validation/training_rows"].read("session", "is_cut").unique()
+    assert rows["session"].is_unique().all()
+    cut = set(made["validation/cut_sessions"].read()["session"])
+    assert set(rows.filter("is_cut")["session"]) <= cut
+    assert rows["is_cut"].sum() > 50
+    assert not set(rows.filter(~pl.col("is_cut"))["session"]) & cut

@@ -123,11 +123,10 @@ def reference(
     latest_first = list(dict.fromkeys(log.aid[begin:end][::-1].tolist()))
     for source, table in zip(NEIGHBOUR_SOURCES, tables, strict=True):
         found = scores[source]
-        for x in latest_first:
-            own = scores["history"][x]
+        for k, x in enumerate(latest_first):
             for place in range(table.start[x], table.start[x + 1]):
                 y = int(table.neighbour[place])
-                found[y] = found.get(y, 0.0) + own * float(table.share[place])
+                found[y] = found.get(y, 0.0) + 1 / (1 + k) * float(table.share[place])
     first_hop = {
         y: sum(scores[source].get(y, 0.0) for source in NEIGHBOUR_SOURCES)
         for source in NEIGHBOUR_SOURCES

@@ -87,10 +87,10 @@ def test_session_that_has_ordered_all_there_is_gets_it_again() -> None:
 
 
 def popularity_of(folder: Path, *items: tuple[int, int]) -> pl.DataFrame:
-    """Popular items where those of (sessions of the week, clicks) are given, the first denied."""
+    """Popular items where those of (sessions of the week, events) are given, the first denied."""
     rows = [
-        {"aid": aid, "clicks": clicks, "sessions_week": week, "carts": 0, "orders": 0}
-        for aid, (week, clicks) in enumerate(items)
+        {"aid": aid, "sessions_week": week, "carts_week": 0, "events": events}
+        for aid, (week, events) in enumerate(items)
     ]
     table = pl.DataFrame(rows, schema=POPULARITY.empty().schema)
     denied = np.zeros(len(items), np.bool_)
@@ -100,7 +100,7 @@ def popularity_of(folder: Path, *items: tuple[int, int]) -> pl.DataFrame:
 
 def test_popular_items_are_allowed_ones(tmp_path: Path) -> None:
     popular = popularity_of(tmp_path, (9, 9), (1, 9), (3, 3), (0, 5))
-    assert popular.rows() == [(2, 3.0), (1, 1.0)]
+    assert popular["aid"].to_list() == [2, 1]
 
 
 def test_where_no_allowed_item_was_seen_lately_older_ones_fill(tmp_path: Path) -> None:
