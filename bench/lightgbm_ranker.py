@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.folds import row_folds
-from otto_pipeline.ranking.matrix import chosen_rows, draws_below, read_training_data
+from otto_pipeline.ranking.matrix import chosen_rows, held_out, read_training_data
 from otto_pipeline.ranking.ranker import folds_of
 from otto_pipeline.ranking.recipe import STOPPING_ROUNDS, STOPPING_SHARE, Recipe, recipe_for
 from otto_pipeline.ranking.scoring import Scores, ranker_features, with_stacked
@@ -64,7 +64,7 @@ def write_fold_ranker(
     if recipe.rounds:
         model = lgb.train(parameters(recipe, settings), _dataset(data, name), recipe.rounds)
     else:
-        stops = draws_below(data, settings.seed, "early stopping", STOPPING_SHARE)
+        stops = held_out(data, settings.seed, "early stopping", STOPPING_SHARE)
         train = _dataset(data.filter(~stops), name)
         model = lgb.train(
             parameters(recipe, settings),

@@ -85,8 +85,8 @@ def learn_graded(settings: Settings) -> None:
 
 def graded_rows(rows: Dataset, _name: str, _settings: Settings) -> pl.DataFrame:
     """Training rows of all targets, as `chosen_rows` gives those of one; small logs have few."""
-    grades = [grade * pl.col(f"label_{name}") for name, grade in GRADES.items()]
-    return rows.scan().select("session", "aid", "hash", label=pl.max_horizontal(grades)).collect()
+    grade = pl.max_horizontal(grade * pl.col(f"label_{name}") for name, grade in GRADES.items())
+    return rows.scan().select("session", "aid", "hash", "is_cut", label=grade).collect()
 
 
 def learn_lightgbm(settings: Settings) -> None:
