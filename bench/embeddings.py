@@ -50,7 +50,7 @@ def measure(data: str) -> str:
         f"{log}: {what}@{at}" for log in pools for what in ("alone", "all") for at in (20, AT)
     ]
     base = ", ".join(
-        f"{log} {one.recall(OTHERS, 20):.4f} and {one.recall(OTHERS, 100):.4f}"
+        f"{log} {one.recall(OTHERS, 20):.4f} and {one.recall(OTHERS):.4f}"
         for log, one in pools.items()
     )
     return "\n\n".join(

@@ -3,9 +3,9 @@
     python -m bench matrices ../shared/data
 
 On two logs, candidates are made with all matrices of the catalogue at once; then sets of matrices
-are compared by the recall of the 20 and of the 100 best by their list, without building anything
-again. From the seed's three on, the matrix that helps most is added until 99 % of both recalls of
-all of them is kept on both logs; then any that is not needed is taken out again.
+are compared by the recall of the 100 best by their list, without building anything again. From
+the seed's three on, the matrix that helps most is added until 99 % of the recall of all of them
+is kept on both logs; then any that is not needed is taken out again.
 """
 
 import os
@@ -42,7 +42,7 @@ from otto_pipeline.store.dataset import Dataset
 SEED = ("time", "cart_order", "buy2buy")
 """Names of the seed's three."""
 KEPT = 0.99
-AT = (20, 100)
+AT = 100
 CONSIDERED = 1000
 KNN_WEIGHTS = (0, 1, 2, 3, 5, 10)
 SAMPLED = 10_000
@@ -62,7 +62,7 @@ class Pool:
     labels: NDArray[np.int64]
     """Number of labels of each type, found or not."""
 
-    def recall(self, weights: Mapping[str, float], at: int) -> float:
+    def recall(self, weights: Mapping[str, float], at: int = AT) -> float:
         """Weighted recall of the best by the list of history, popularity and these sources."""
         score = self._part(HISTORY, 1) + (self.rank[0] > 0)
         score += self._part(POPULARITY, LIST_WEIGHTS[POPULARITY])
@@ -147,14 +147,12 @@ def together(pools: list[Pool]) -> Pool:
 
 def smallest(pools: dict[str, Pool]) -> tuple[list[str], list[list[str]]]:
     """Names of the set, and a row of the table for each step to it."""
+    goal = {log: one.recall(ALL) for log, one in pools.items()}
     names = list(SEED)
     rows = []
 
     def kept(chosen: list[str]) -> list[float]:
-        weights = dict.fromkeys(chosen, 1.0)
-        return [
-            one.recall(weights, at) / one.recall(ALL, at) for one in pools.values() for at in AT
-        ]
+        return [one.recall(dict.fromkeys(chosen, 1)) / goal[log] for log, one in pools.items()]
 
     rows.append(["the seed's", *map(shown, kept(names))])
     while min(kept(names)) < KEPT:
@@ -175,19 +173,16 @@ def shown(value: float) -> str:
 
 
 def ablation(pools: dict[str, Pool]) -> list[list[str]]:
-    """For each matrix, on each log and at each length: recall with history and popularity, and of
-    all without it.
-    """
+    """For each matrix, on each log: recall with history and popularity, and of all without it."""
     return [
         [
             name,
             *(
                 shown(value)
                 for one in pools.values()
-                for at in AT
                 for value in (
-                    one.recall({name: 1}, at),
-                    one.recall({n: 1 for n in NAMES if n != name}, at),
+                    one.recall({name: 1}),
+                    one.recall({n: 1 for n in NAMES if n != name}),
                 )
             ),
         ]
@@ -203,18 +198,11 @@ def with_knn(pools: dict[str, Pool], names: list[str]) -> list[list[str]]:
             *(
                 shown(one.recall(dict.fromkeys(names, 1) | {SESSION_KNN: weight}, at))
                 for one in pools.values()
-                for at in AT
+                for at in (20, AT)
             ),
         ]
         for weight in KNN_WEIGHTS
     ]
-
-
-def recalls(pools: dict[str, Pool], weights: Mapping[str, float]) -> str:
-    """Of a list, on each log and at each length, in words."""
-    return ", ".join(
-        f"{log}@{at} {one.recall(weights, at):.4f}" for log, one in pools.items() for at in AT
-    )
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -230,20 +218,21 @@ def measure(data: str) -> str:
         "generated": pool(GENERATED, 42),
     }
     names, steps = smallest(pools)
-    cases = [f"{log}@{at}" for log in pools for at in AT]
-    columns = [f"{case}: {what}" for case in cases for what in ("alone", "all without")]
+    of_all = ", ".join(f"{log} {one.recall(ALL):.4f}" for log, one in pools.items())
+    without = ", ".join(f"{log} {one.recall({}):.4f}" for log, one in pools.items())
+    columns = [f"{log}: {what}" for log in pools for what in ("alone", "all without")]
     return "\n\n".join(
         [
-            "Weighted recall@20 and @100 of the list that needs no labels: history, popularity and "
-            "the matrices. jd_hup_appliances with cut seeds 11–15; a log of 1,290,000 generated "
-            f"sessions, {SAMPLED:,} of its query sessions. Of all {len(NAMES)} matrices: "
-            f"{recalls(pools, ALL)}; of none: {recalls(pools, {})}.",
-            table(["matrices", *(f"{case}, of all" for case in cases)], steps),
+            f"Weighted recall@{AT} of the list that needs no labels: history, popularity and the "
+            f"matrices. jd_hup_appliances with cut seeds 11–15; a log of 1,290,000 generated "
+            f"sessions, {SAMPLED:,} of its query sessions. Of all {len(NAMES)} matrices: {of_all}; "
+            f"of none: {without}.",
+            table(["matrices", *(f"{log}, of all" for log in pools)], steps),
             f"The default: {', '.join(names)}.",
             table(["matrix", *columns], ablation(pools)),
             "The default with session kNN, by its weight in the list (a matrix has 1):",
             table(
-                ["weight", *cases],
+                ["weight", *(f"{log}: recall@{at}" for log in pools for at in (20, AT))],
                 with_knn(pools, names),
             ),
         ]
