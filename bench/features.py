@@ -2,32 +2,32 @@
 
     python -m bench features ../shared/data
 
-On each log the validation lane is built once up to its features; then `otto ablate` fits rankers
-out-of-fold with everything and without each. What the features cost is there beside it: bytes of a
-row, and seconds.
+On each log the validation lane is built once, as far as what rankers learn from; then `otto ablate`
+fits rankers out-of-fold with everything and without each. What the features cost is there beside
+it: bytes of a row, and seconds.
 """
 
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
+from bench.beside import built_steps, lane_settings
 from bench.command import run
 from bench.generate import OTTO, scratch
 from bench.results import write_section
 from bench.shortlist import together
-from bench.stage import STEPS, manifests_of
 from otto_pipeline.evaluation.ablation import ablation_table, differences
 from otto_pipeline.features.table import FEATURE_NAMES
 from otto_pipeline.orchestration.ablation import ablate
-from otto_pipeline.settings import Settings, load_settings
 from otto_pipeline.store.dataset import Dataset
 
 SESSIONS = "30000"
 """Sessions of the generated log."""
 SEEDS, GENERATED_SEEDS = range(11, 16), (42,)
 """Cut seeds; a session's hits and labels are summed over them."""
+LAST = "validation/training_rows"
+"""By then all is there that rankers learn from."""
 
 
 class Cost(NamedTuple):
@@ -49,27 +49,20 @@ class Ablated(NamedTuple):
 def ablated(log: Path, seed: int) -> Ablated:
     """All variants on the validation lane of a log."""
     with scratch() as store:
-        settings = load_settings(
-            {"OTTO_DATA_DIR": str(log), "OTTO_STORE_DIR": store, "OTTO_SEED": str(seed)}
-            | {"OTTO_VALIDATION_DAYS": "7"}
-        )
-        cost = built(settings)
-        return Ablated(ablate("full", (), None, settings, lambda _message: None), cost)
+        settings = lane_settings(log, seed, "7", Path(store))
+        for name, _manifests in built_steps(settings):
+            if name == LAST:
+                break
+        features = Dataset(settings.store_dir / "full/validation/features")
+        hits = ablate("full", (), None, settings, lambda _message: None)
+        return Ablated(hits, cost_of(features))
 
 
-def built(settings: Settings) -> Cost:
-    """Build the validation lane up to its features; what those took."""
-    for name, artifacts in STEPS.items():
-        if name.startswith(("log/", "validation/")):
-            began = time.monotonic()
-            manifests = manifests_of(artifacts, "full", settings)
-        if name == "validation/features":
-            break
-    seconds = time.monotonic() - began
-    frame = Dataset(settings.store_dir / "full/validation/features").read(
-        "session", "aid", *FEATURE_NAMES
-    )
-    return Cost(frame.height, seconds, int(frame.estimated_size()), manifests[0].bytes)
+def cost_of(features: Dataset) -> Cost:
+    """What they took."""
+    memory = features.read("session", "aid", *FEATURE_NAMES).estimated_size()
+    made = features.manifest
+    return Cost(made.rows, made.seconds, int(memory), made.bytes)
 
 
 def section(title: str, found: list[Ablated]) -> str:
