@@ -12,15 +12,19 @@ from unittest.mock import patch
 
 import polars as pl
 
+from bench.beside import built_steps, lane_settings
+from bench.candidates import TARGETS, shown
 from bench.command import run
 from bench.generate import OTTO, scratch
+from bench.matrices import table
 from bench.results import write_section
-from bench.stage import STEPS, manifests_of, rebuild
+from bench.shortlist import together
+from bench.stage import STEPS, rebuild
 from otto_pipeline.evaluation.bootstrap import gains, intervals
 from otto_pipeline.events import halves
 from otto_pipeline.metrics import hits_by_session, recalls, scores
 from otto_pipeline.schemas import TYPES
-from otto_pipeline.settings import Settings, load_settings
+from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 
 JD = "jd_hup_appliances"
@@ -28,6 +32,7 @@ VALIDATION_DAYS = ("7", "2")
 """Windows of the real log: the whole, and a smaller shop."""
 SESSIONS = "3000"
 """Sessions of the generated log."""
+HEAD = ["log", "", *TARGETS, "95 % of total"]
 SEEDS = range(11, 16)
 """Cut seeds; a session's hits and labels are summed over them."""
 LEARNT = (
@@ -37,15 +42,9 @@ LEARNT = (
     "validation/blend",
     "validation/predictions",
 )
-NEEDED = tuple(
-    name for name in STEPS if not name.startswith(("submission/", "validation/rankers/"))
-)
 OF_HALVES = tuple(
-    name
-    for name in NEEDED[: NEEDED.index("validation/predictions") + 1]
-    if name.startswith(("validation/cut_sessions", "half_", *LEARNT))
+    name for name in STEPS if name.startswith(("validation/cut_sessions", "half_", *LEARNT))
 )
-HEAD = "| log | | clicks | carts | orders | total | 95 % of total |\n|---|---|---|---|---|---|---|"
 
 
 def hits(settings: Settings) -> pl.DataFrame:
@@ -56,8 +55,8 @@ def hits(settings: Settings) -> pl.DataFrame:
 
 def with_and_without(settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Hits with halves and without, and how many sessions are cut."""
-    for name in NEEDED[: NEEDED.index("validation/predictions") + 1]:
-        manifests_of(STEPS[name], "full", settings)
+    for _step in built_steps(settings):
+        continue
     cut = Dataset(settings.store_dir / "full/validation/cut_sessions").manifest.rows
     with_halves = hits(settings)
     with patch.object(halves, "lacking_sessions", lambda _labelled: dict.fromkeys(TYPES, 0)):
@@ -66,15 +65,12 @@ def with_and_without(settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame, in
     return with_halves, hits(settings), cut
 
 
-def measure(title: str, log: Path, days: str, folder: Path) -> list[str]:
-    """Lines of the table of one log."""
+def measure(title: str, log: Path, days: str, folder: Path) -> list[list[str]]:
+    """Rows of the table, of one log."""
     found = []
     for seed in SEEDS:
-        values = {"DATA_DIR": log, "STORE_DIR": folder / str(seed), "SEED": seed}
-        environment = {f"OTTO_{name}": str(value) for name, value in values.items()}
-        settings = load_settings({**environment, "OTTO_VALIDATION_DAYS": days})
-        found.append(with_and_without(settings))
-    one, other = (_summed([rows[number] for rows in found]) for number in (0, 1))
+        found.append(with_and_without(lane_settings(log, seed, days, folder / str(seed))))
+    one, other = (together(rows[number] for rows in found) for number in (0, 1))
     cut = sum(rows[2] for rows in found) / len(found)
     return [
         _line(f"{title}, {days} days", f"with halves ({cut:.0f} sessions cut)", one),
@@ -83,15 +79,10 @@ def measure(title: str, log: Path, days: str, folder: Path) -> list[str]:
     ]
 
 
-def _summed(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(frames).group_by("session", "type").agg(pl.col("hits", "labels").sum())
-
-
-def _line(log: str, system: str, by_session: pl.DataFrame) -> str:
+def _line(log: str, system: str, by_session: pl.DataFrame) -> list[str]:
     recall = scores(recalls(by_session))
     low, high = intervals(by_session, seed=0)["total"]
-    shown = ["–" if recall[name] is None else f"{recall[name]:.4f}" for name in (*TYPES, "total")]
-    return f"| {log} | {system} | {' | '.join(shown)} | {low:.4f}–{high:.4f} |"
+    return [log, system, *(shown(recall[name]) for name in TARGETS), f"{low:.4f}–{high:.4f}"]
 
 
 def main(data: str) -> None:
@@ -109,4 +100,4 @@ def main(data: str) -> None:
         "Recall@20, out-of-fold, cut seeds 11–15 pooled: a session's hits and labels are summed "
         "over the seeds. 95 % intervals by resampling sessions; that of the difference is paired."
     )
-    write_section("Halves", f"python -m bench halves {data}", "\n".join([text, "", HEAD, *lines]))
+    write_section("Halves", f"python -m bench halves {data}", f"{text}\n\n{table(HEAD, lines)}")

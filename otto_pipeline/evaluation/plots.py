@@ -57,10 +57,10 @@ def funnel_plot(funnel: pl.DataFrame) -> bytes:
 
 def ablation_plot(found: pl.DataFrame) -> bytes:
     """What each brings to the recall of each type, with 95 % intervals (`differences`)."""
-    rows = found.filter(pl.col("without") != EVERYTHING).fill_null(0)
+    rows = found.filter(pl.col("without") != EVERYTHING)
     figure, axes = _panels(rows["without"].n_unique())
     for axis, name in zip(axes[0], NAMES, strict=True):
-        of_type = rows.filter(pl.col("type") == name)
+        of_type = rows.filter(pl.col("type") == name).drop_nulls("brings")
         brings = of_type["brings"].to_numpy()
         ends = [brings - of_type["low"].to_numpy(), of_type["high"].to_numpy() - brings]
         axis.errorbar(

@@ -24,6 +24,8 @@ BY_POPULARITY = "baseline: most popular items"
 BY_HISTORY = "baseline: own history"
 BY_LIST = "list without labels"
 IN_CANDIDATES = "candidates"
+WEEK = [f"{name}_week" for name in TYPES]
+"""Events of an item in the last week, by type."""
 
 
 def in_source(source: str) -> str:
@@ -104,12 +106,12 @@ def _hit_candidates(candidates: Dataset, labels: pl.DataFrame) -> pl.DataFrame:
 
 def _hit_popular(popularity: Dataset, labels: pl.DataFrame) -> pl.DataFrame:
     """Every session is given the items of the most events of the type in the last seven days."""
-    counts = popularity.read("aid", *(f"{name}_week" for name in TYPES))
+    counts = popularity.read("aid", *WEEK)
     tops = [
-        counts.sort([f"{name}_week", "aid"], descending=[True, False])
+        counts.sort([events, "aid"], descending=[True, False])
         .head(TOP_K)
         .select("aid", type=pl.lit(name, labels.schema["type"]))
-        for name in TYPES
+        for name, events in zip(TYPES, WEEK, strict=True)
     ]
     return labels.join(pl.concat(tops), on=["aid", "type"], how="semi")
 

@@ -61,8 +61,8 @@ def notes(inputs: Inputs, table: pl.DataFrame, settings: Settings) -> list[str]:
     if inputs["sessions"].total("queries") == 0:
         found.append(
             f"no session of the log starts in the last {settings.validation_days:g} days with two "
-            "events of known items: nothing could be validated or learnt; another "
-            "OTTO_VALIDATION_DAYS may help"
+            "events of known items: nothing could be validated; another OTTO_VALIDATION_DAYS may "
+            "help"
         )
     unlabelled = [name for name in TYPES if _labels(table, name) == 0]
     if unlabelled and len(unlabelled) < len(TYPES):
@@ -98,8 +98,11 @@ def _ranker_notes(name: str, inputs: Inputs, settings: Settings) -> list[str]:
     found = []
     if folds < settings.folds:
         found.append(f"{name}: {folds} folds instead of {settings.folds}, for {positive} sessions")
-    if ordered_by(_weights(inputs, name)) == "list":
-        found.append(f"{name}: the ranker does not win out-of-fold, so the list orders it")
+    weights = blend_weights(inputs["blend"], name)
+    if ordered_by(weights[ALL_SESSIONS]) == "list":
+        is_judged = len(weights) > 1  # there are weights for the sessions of each fold
+        why = "does not win out-of-fold" if is_judged else "has no label to be judged by"
+        found.append(f"{name}: the ranker {why}, so the list orders it")
     return found
 
 
@@ -155,7 +158,7 @@ def read_report(dataset: Dataset) -> dict[str, Any]:
 
 REPORT_STAGE = Stage(
     write=write_report,
-    version="2",
+    version="3",
     settings=("folds", "validation_days", "device"),
     file="scores.json",
 )

@@ -12,7 +12,7 @@ import polars as pl
 from tabulate import tabulate
 
 from otto_pipeline.evaluation.bootstrap import intervals
-from otto_pipeline.evaluation.recall import hit_predictions
+from otto_pipeline.evaluation.recall import WEEK, hit_predictions
 from otto_pipeline.events.event_log import EventLog, open_event_log
 from otto_pipeline.metrics import count_hits, recalls, scores
 from otto_pipeline.schemas import TYPES, Column, Table
@@ -21,8 +21,6 @@ from otto_pipeline.store.dataset import Figures
 from otto_pipeline.store.stage import Inputs, Stage
 
 _KEYS = ["session", "type", "aid"]
-WEEK = [f"{name}_week" for name in TYPES]
-"""Events of an item in the last week, by type."""
 LENGTHS = (1, 2, 5, 10, 20, 50)
 """Visible events from which a segment of sessions begins."""
 LENGTH_NAMES = ("1", "2-4", "5-9", "10-19", "20-49", "50 or more")

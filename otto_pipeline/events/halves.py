@@ -104,7 +104,7 @@ def write_cut_sessions(inputs: Inputs, _shard: int, settings: Settings, path: Pa
     lacking = lacking_sessions(dict(counted.iter_rows()))
     chosen = CUT_SESSIONS.empty()
     if any(lacking.values()):
-        found = choose(_possible_cuts_of_log(inputs, settings), lacking, settings.seed)
+        found = choose(_possible_cuts_of_log(inputs, lacking, settings), lacking, settings.seed)
         half = half_of(found["hash"], settings.seed)
         chosen = found.with_columns(half).select(CUT_SESSIONS.names())
     chosen.write_parquet(path)
@@ -116,23 +116,28 @@ def write_cut_sessions(inputs: Inputs, _shard: int, settings: Settings, path: Pa
     }
 
 
-def _possible_cuts_of_log(inputs: Inputs, settings: Settings) -> pl.DataFrame:
-    moment = _moment(inputs)
+def _possible_cuts_of_log(
+    inputs: Inputs, lacking: Mapping[str, int], settings: Settings
+) -> pl.DataFrame:
+    """Those for targets that lack sessions; a large log may lack orders alone."""
+    wanted, moment = [name for name in TYPES if lacking[name]], _moment(inputs)
     found = [CUT_SESSIONS.empty().select("session", "type", "cut", "hash")]
     for shard in range(train_shards(inputs, settings)):
         sessions = inputs["sessions"].read_shard(shard).select("session", "hash")
-        possible = partial(_with_hash, sessions, moment, settings.seed)
+        possible = partial(_with_hash, sessions, wanted, moment, settings.seed)
         pieces = read_pieces(inputs["events"].files[shard])
         found += map_ahead(possible, pieces, settings.threads)
     return pl.concat(found)
 
 
 def _with_hash(
-    sessions: pl.DataFrame, moment: int, seed: int, events: pl.DataFrame
+    sessions: pl.DataFrame, wanted: list[str], moment: int, seed: int, events: pl.DataFrame
 ) -> pl.DataFrame:
-    """The possible cuts of those sessions of a piece that end before S."""
+    """The possible cuts of those sessions of a piece that end before S, for the wanted targets."""
     cuts = possible_cuts(ended_before(events, moment), sessions, seed)
-    return cuts.join(sessions, on="session", maintain_order="left")
+    return cuts.filter(pl.col("type").is_in(wanted)).join(
+        sessions, on="session", maintain_order="left"
+    )
 
 
 def _moment(inputs: Inputs) -> int:

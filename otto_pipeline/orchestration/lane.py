@@ -34,12 +34,9 @@ from otto_pipeline.store.stage import Inputs, Stage
 KERNEL = frozenset({"numba", "parquet"})
 
 
-ELIGIBILITY = {"eligibility": "log/eligibility"}
-
-
 def source_inputs(name: str) -> dict[str, str]:
     """Paths of what the sources of candidates of the lane read, by input."""
-    return {**ELIGIBILITY, **_own_source_inputs(name)}
+    return {"eligibility": "log/eligibility", **_own_source_inputs(name)}
 
 
 def _own_source_inputs(name: str) -> dict[str, str]:
@@ -119,7 +116,8 @@ def lane(
             POPULARITY_STAGE,
             POPULARITY,
             group,
-            "How often each item was clicked, carted and ordered, in all and lately.",
+            "How often each item was clicked, carted and ordered lately, at which hour and on "
+            "which weekday.",
             log,
             kinds=KERNEL,
         ),

@@ -98,8 +98,8 @@ def _values(candidates: pl.DataFrame, name: str) -> _Values:
 
 def _by_chance(counts: NDArray[np.int64], draws: Sequence[int]) -> float:
     """Index to be expected where both lanes draw from one distribution: that of a χ² with a degree
-    of freedom less than there are bins with values (Yurdakul, Statistical Properties of
-    the population stability index", Journal of Risk Model Validation, 2020).
+    of freedom less than there are bins with values (Yurdakul, Statistical Properties of the
+    Population Stability Index, Journal of Risk Model Validation, 2020).
     """
     return (np.count_nonzero(counts) - 1) * sum(1 / number for number in draws)
 

@@ -40,12 +40,13 @@ EXPLANATION = Table(
 
 def write_explanation(inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
     """What moves the ranker of each target; the inputs hold out-of-fold scores by target."""
+    features = inputs["features"]
     rankers = {
         name: load_ranker(file, settings)
         for name in TYPES
         for file in inputs[f"ranker_{name}"].files
+        if features.manifest.rows  # rankers of cut sessions alone have nothing to be explained on
     }
-    features = inputs["features"]
 
     def read(shard: int) -> pl.DataFrame:
         scores = read_scores(inputs, shard, STACKED["orders"])
@@ -152,5 +153,5 @@ def _importance(name: str, features: Sequence[str], importance: NDArray[Any]) ->
 
 
 EXPLANATION_STAGE = Stage(
-    write=write_explanation, version=f"2 {EXPLAINED_ROWS}", settings=("seed", "device")
+    write=write_explanation, version=f"3 {EXPLAINED_ROWS}", settings=("seed", "device")
 )

@@ -24,7 +24,7 @@ def write_training_rows(inputs: Inputs, shard: int, settings: Settings, path: Pa
     file = inputs[f"{lane}candidates"].files[number]
     candidates = pl.read_parquet(file, columns=["session", "aid"])
     labels, sessions = inputs[f"{lane}labels"].scan(), inputs[f"{lane}sessions"].scan()
-    rows = training_rows(candidates, labels, sessions, settings, lane != VALIDATION)
+    rows = training_rows(candidates, labels, sessions, settings, is_cut=lane != VALIDATION)
     rows.write_parquet(path)
     return {
         **{f"rows_{name}": int(rows[f"in_{name}"].sum()) for name in TYPES},
@@ -37,7 +37,8 @@ def training_rows(
     labels: pl.LazyFrame,
     sessions: pl.LazyFrame,
     settings: Settings,
-    is_cut: bool = False,
+    *,
+    is_cut: bool,
 ) -> pl.DataFrame:
     """The `TRAINING_ROWS` among candidates (session, aid); `is_cut` is the same for all."""
     labelled = add_labels(candidates, labels).join(

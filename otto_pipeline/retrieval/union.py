@@ -27,12 +27,7 @@ from otto_pipeline.retrieval.session_knn import (
     most_similar,
     open_postings,
 )
-from otto_pipeline.retrieval.sources import (
-    HOP_SOURCES,
-    HOP_TABLE,
-    SOURCE_LIMIT,
-    SOURCES,
-)
+from otto_pipeline.retrieval.sources import HOP_SOURCES, HOP_TABLE, SOURCE_LIMIT, SOURCES
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.stage import Inputs
 
@@ -295,7 +290,7 @@ def _add_row(
 
 @njit(cache=True, nogil=True)
 def _add_second_hop(own: int, size: int, table: NeighbourTable, work: Workspace) -> int:
-    """Score the neighbours of the best new items of the first hop, as `_add_first_hop` does.
+    """Score the neighbours of the best new items of the first hop: Σ score in that × share.
 
     1st place in the contest: such chains were its strongest features for orders (OTTO.md, §2).
     """

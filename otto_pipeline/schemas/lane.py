@@ -64,7 +64,7 @@ EVENT_LOG = Table(
 )
 WINDOWS = {"day": 1, "week": 7, "21d": 21}
 """Windows that end with the lane's last event, in days: what is counted in them does not grow with
-the log. The longest is as long as the shorter of the two lanes of OTTO's log."""
+the log. The longest fits into both lanes of OTTO's log, of four weeks and of five."""
 HOUR_PARTS, WEEKDAYS = 8, 7
 """Parts of three hours of a day, and days of a week, both in UTC, by which events are counted."""
 POPULARITY = Table(

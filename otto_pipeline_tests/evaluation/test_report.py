@@ -112,7 +112,7 @@ def test_log_without_orders_scores_them_null_and_says_so(tmp_path: Path) -> None
     assert "submission: none" in text
 
 
-def test_ten_sessions_are_cut_and_the_report_says_so_though_no_item_was_allowed_then(
+def test_sessions_of_a_log_of_ten_are_cut_and_the_report_says_so_though_no_item_was_allowed_then(
     tmp_path: Path,
 ) -> None:
     days = [*range(7), 13, 13, 13]
@@ -148,6 +148,7 @@ def test_type_that_only_cut_sessions_have_labels_of_is_left_to_the_list(tmp_path
     report = read_report(made["validation/report"])
     assert report["scores"]["orders"] is None
     assert report["rankers"]["orders"]["positive_sessions"] >= 10
+    assert any("orders: the ranker has no label" in note for note in report["notes"])
     assert report["rankers"]["orders"]["folds"] > 0
     assert report["rankers"]["orders"]["ordered_by"] == "list"
 
@@ -169,6 +170,18 @@ def test_log_without_validation_sessions_still_gives_a_submission(tmp_path: Path
     assert lines[1].split(",")[1].split(" ")[:2] == ["1", "2"]
     assert lines[4].split(",")[1].split(" ")[0] == "3"
     assert len(lines) == 7
+
+
+def test_rankers_that_nothing_can_be_validated_by_are_not_explained(tmp_path: Path) -> None:
+    early = [[(1 + s % 3, s, "clicks"), (2 + s % 3, s + 9, "orders")] for s in range(40)]
+    log = write_log(tmp_path / "log", [*early, [(1, 30 * DAY, "clicks")]])
+    made = build_until("validation/report", tmp_path / "store", log, **SMALL)
+    report = read_report(made["validation/report"])
+    assert report["cut_sessions"] > 10
+    assert report["query_sessions"] == 0
+    made = build_until("validation/explanation", tmp_path / "store", log, **SMALL)
+    assert len(made["validation/rankers/orders"].files) == 1
+    assert made["validation/explanation"].read().is_empty()
 
 
 def test_history_has_one_row_for_each_rebuild_that_changed_something(

@@ -23,7 +23,7 @@ LABELLED = pl.LazyFrame(
 
 
 def test_all_labels_and_a_sample_of_negatives_of_sessions_with_a_label() -> None:
-    rows = training_rows(CANDIDATES, LABELLED, SESSIONS, Settings(negatives=5))
+    rows = training_rows(CANDIDATES, LABELLED, SESSIONS, Settings(negatives=5), is_cut=False)
     assert set(rows["session"]) == {0}  # the label of session 1 is not among its candidates
     clicks, carts = rows.filter("in_clicks"), rows.filter("in_carts")
     assert (clicks.height, clicks["label_clicks"].sum()) == (6, 1)
@@ -32,9 +32,13 @@ def test_all_labels_and_a_sample_of_negatives_of_sessions_with_a_label() -> None
 
 
 def test_negatives_follow_the_seed_and_not_the_order_of_candidates() -> None:
-    one = training_rows(CANDIDATES, LABELLED, SESSIONS, Settings(negatives=5, seed=1))
-    same = training_rows(CANDIDATES.reverse(), LABELLED, SESSIONS, Settings(negatives=5, seed=1))
-    other = training_rows(CANDIDATES, LABELLED, SESSIONS, Settings(negatives=5, seed=2))
+    one = training_rows(CANDIDATES, LABELLED, SESSIONS, Settings(negatives=5, seed=1), is_cut=False)
+    same = training_rows(
+        CANDIDATES.reverse(), LABELLED, SESSIONS, Settings(negatives=5, seed=1), is_cut=False
+    )
+    other = training_rows(
+        CANDIDATES, LABELLED, SESSIONS, Settings(negatives=5, seed=2), is_cut=False
+    )
     keys = ["session", "aid"]
     assert one.sort(keys).equals(same.sort(keys))
     assert not one.sort(keys).equals(other.sort(keys))
