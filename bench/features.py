@@ -1,4 +1,4 @@
-"""What each family of features, each source and the stacking bring, into RESULTS.md.
+"""What each family of features, the stacking and more sessions bring, into RESULTS.md.
 
     python -m bench features ../shared/data
 
@@ -18,10 +18,14 @@ from bench.generate import OTTO, scratch
 from bench.results import write_section
 from bench.shortlist import together
 from otto_pipeline.evaluation.ablation import ablation_table, differences
+from otto_pipeline.features.families import FAMILIES
 from otto_pipeline.features.table import FEATURE_NAMES
 from otto_pipeline.orchestration.ablation import ablate
+from otto_pipeline.ranking.variants import SHARES
 from otto_pipeline.store.dataset import Dataset
 
+NAMES = (*FAMILIES, "stacking", *(f"sessions-1/{part}" for part in SHARES))
+"""What is left out; what sources bring is in the pipeline's own report on them."""
 SESSIONS = "30000"
 """Sessions of the generated log."""
 SEEDS, GENERATED_SEEDS = range(11, 16), (42,)
@@ -47,14 +51,14 @@ class Ablated(NamedTuple):
 
 
 def ablated(log: Path, seed: int) -> Ablated:
-    """All variants on the validation lane of a log."""
+    """The variants on the validation lane of a log."""
     with scratch() as store:
         settings = lane_settings(log, seed, "7", Path(store))
         for name, _manifests in built_steps(settings):
             if name == LAST:
                 break
         features = Dataset(settings.store_dir / "full/validation/features")
-        hits = ablate("full", (), None, settings, lambda _message: None)
+        hits = ablate("full", NAMES, None, settings, print)
         return Ablated(hits, cost_of(features))
 
 
@@ -82,9 +86,8 @@ def main(data: str) -> None:
     text = [
         "Recall@20 with everything, out-of-fold, and how much of it is lost without each: the "
         "difference and its 95 % interval (paired bootstrap over sessions). An interval above zero "
-        "is one that other sessions would most likely show too. `source:…` leaves out a source's "
-        "features, the candidates that it alone proposes, and its part of the list that needs no "
-        "labels; `sessions-1/4` learns from a quarter of the sessions.",
+        "is one that other sessions would most likely show too. `sessions-1/4` learns from a quarter "
+        "of the sessions.",
         section("jd_hup_appliances, cut seeds 11–15 pooled", [ablated(jd, s) for s in SEEDS]),
     ]
     with scratch() as folder:
