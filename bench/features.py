@@ -86,8 +86,8 @@ def main(data: str) -> None:
     text = [
         "Recall@20 with everything, out-of-fold, and how much of it is lost without each: the "
         "difference and its 95 % interval (paired bootstrap over sessions). An interval above zero "
-        "is one that other sessions would most likely show too. `sessions-1/4` learns from a quarter "
-        "of the sessions.",
+        "is one that other sessions would most likely show too. `sessions-1/4` learns from a "
+        "quarter of the sessions.",
         section("jd_hup_appliances, cut seeds 11–15 pooled", [ablated(jd, s) for s in SEEDS]),
     ]
     with scratch() as folder:
