@@ -58,7 +58,8 @@ def exact(vectors: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np
     for some in np.array_split(sample, -(-len(sample) // 100)):
         cosine = vectors[some] @ vectors.T
         cosine[np.arange(len(some)), some] = -1
-        found.append(np.argpartition(cosine, -NEAREST, axis=1)[:, -NEAREST:])
+        # a copy, as a view would keep the places of all items
+        found.append(np.argpartition(cosine, -NEAREST, axis=1)[:, -NEAREST:].copy())
     return np.concatenate(found)
 
 
