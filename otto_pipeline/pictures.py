@@ -6,12 +6,10 @@ from typing import Any
 
 def panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
     """A figure of so many inches, and its axes as an array rows × columns."""
-    import matplotlib as mpl  # noqa: PLC0415  # half a second of import that only pictures need
+    from matplotlib.figure import Figure  # noqa: PLC0415  # half a second that only pictures need
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+    figure = Figure(figsize=size)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
     for axis in axes.flat:
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
@@ -20,10 +18,7 @@ def panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -
 
 def png(figure: Any, dpi: int = 90) -> bytes:
     """The finished figure as PNG."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
     figure.tight_layout()
     found = io.BytesIO()
     figure.savefig(found, format="png", dpi=dpi)
-    plt.close(figure)
     return found.getvalue()
