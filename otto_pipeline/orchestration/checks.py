@@ -13,7 +13,7 @@ from otto_pipeline.orchestration.artifact import Artifact, picture
 from otto_pipeline.orchestration.scales import SCALE_PARTITIONS, scale_of
 from otto_pipeline.orchestration.store_resource import StoreResource
 from otto_pipeline.ranking.drift import LARGE_DRIFT, drift_plot, lane_drift
-from otto_pipeline.schemas import Table, pandera_schema
+from otto_pipeline.schemas import Table
 from otto_pipeline.store.dataset import Dataset
 from otto_pipeline.store.marks import passed_before, remember_passed
 from otto_pipeline.submission.submission import faults
@@ -74,7 +74,10 @@ def check_dataset(artifact: Artifact, dataset: Dataset) -> dg.AssetCheckResult:
 
 def table_failures(table: Table, frame: pl.DataFrame) -> list[str]:
     """What of a frame breaks its contract, in words; empty if nothing."""
-    from pandera.errors import SchemaErrors  # noqa: PLC0415  # a second of import
+    # a second of import, which a run that finds all as it was does not need
+    from pandera.errors import SchemaErrors  # noqa: PLC0415
+
+    from otto_pipeline.schemas.checks import pandera_schema  # noqa: PLC0415
 
     if frame.columns != table.names():
         return [f"columns are {frame.columns} instead of {table.names()}"]

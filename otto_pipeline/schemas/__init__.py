@@ -4,9 +4,6 @@ From a `Table` come the pandera schema that the blocking checks apply, the colum
 the Dagster UI, and the artifact's documentation.
 """
 
-from otto_pipeline.schemas.checks import (
-    pandera_schema,
-)
 from otto_pipeline.schemas.lane import (
     COVISITATION,
     CUT_SESSIONS,
@@ -118,6 +115,5 @@ __all__ = [
     "Table",
     "candidates_table",
     "embedding_table",
-    "pandera_schema",
     "union_sample_table",
 ]

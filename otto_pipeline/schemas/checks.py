@@ -2,21 +2,16 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+import pandera.polars as pa
 import polars as pl
 
 from otto_pipeline.schemas.table import Column, Table
 
-if TYPE_CHECKING:
-    import pandera.polars as pa
-
 
 @lru_cache
-def pandera_schema(table: Table) -> "pa.DataFrameSchema":
+def pandera_schema(table: Table) -> pa.DataFrameSchema:
     """The pandera schema of a table: columns, types, nulls, value ranges, uniqueness, order."""
-    import pandera.polars as pa  # noqa: PLC0415  # a second of import that only checks need
-
     return pa.DataFrameSchema(
         {
             column.name: pa.Column(
@@ -35,9 +30,7 @@ def pandera_schema(table: Table) -> "pa.DataFrameSchema":
     )
 
 
-def _value_checks(column: Column) -> Sequence["pa.Check"]:
-    import pandera.polars as pa  # noqa: PLC0415
-
+def _value_checks(column: Column) -> Sequence[pa.Check]:
     checks = []
     if column.ge is not None:
         checks.append(pa.Check.ge(column.ge))
@@ -56,9 +49,7 @@ def _value_checks(column: Column) -> Sequence["pa.Check"]:
     return checks
 
 
-def _order_check(column: str) -> "pa.Check":
-    import pandera.polars as pa  # noqa: PLC0415
-
+def _order_check(column: str) -> pa.Check:
     return pa.Check(
         lambda data: data.lazyframe.select(
             (pl.col(column) >= pl.col(column).shift()).all().alias(column)

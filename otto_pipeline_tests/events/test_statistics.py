@@ -19,7 +19,8 @@ from otto_pipeline.events.statistics import (
     statistics_table,
     statistics_text,
 )
-from otto_pipeline.schemas import EVENTS, LABELS, STATISTICS, TYPES, pandera_schema
+from otto_pipeline.schemas import EVENTS, LABELS, STATISTICS, TYPES
+from otto_pipeline.schemas.checks import pandera_schema
 from otto_pipeline_tests.building import build_log, log_line
 from otto_pipeline_tests.logs import N_ITEMS, frame, random_events
 
