@@ -12,10 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from otto_pipeline.events.hashing import draw
-from otto_pipeline.folds import row_folds
-from otto_pipeline.ranking.matrix import chosen_rows, held_out, read_training_data
-from otto_pipeline.ranking.ranker import folds_of
+from otto_pipeline.ranking.matrix import held_out
+from otto_pipeline.ranking.ranker import folds_of, outside_fold
 from otto_pipeline.ranking.recipe import STOPPING_ROUNDS, STOPPING_SHARE, Recipe, recipe_for
 from otto_pipeline.ranking.scoring import Scores, ranker_features, with_stacked
 from otto_pipeline.ranking.training_rows import positive_sessions
@@ -56,10 +54,7 @@ def write_fold_ranker(
     name: str, inputs: Inputs, shard: int, settings: Settings, path: Path
 ) -> Figures:
     """Fit on the sessions outside the fold, as the shipped ranker of the fold."""
-    rows = chosen_rows(inputs["training_rows"], name, settings)
-    draws = draw(rows["hash"], settings.seed, "folds").to_numpy()
-    others = rows.filter(row_folds(draws, folds_of(name, inputs, settings)) != shard)
-    data = read_training_data(inputs, name, others)
+    data = outside_fold(name, inputs, shard, settings)
     recipe = recipe_for(positive_sessions(inputs["training_rows"], name))
     if recipe.rounds:
         model = lgb.train(parameters(recipe, settings), _dataset(data, name), recipe.rounds)

@@ -82,10 +82,7 @@ def write_fold_ranker(
     name: str, inputs: Inputs, shard: int, settings: Settings, path: Path
 ) -> Figures:
     """Fit on the sessions outside the fold."""
-    rows = chosen_rows(inputs["training_rows"], name, settings)
-    draws = draw(rows["hash"], settings.seed, "folds").to_numpy()
-    others = rows.filter(row_folds(draws, folds_of(name, inputs, settings)) != shard)
-    data = read_training_data(inputs, name, others)
+    data = outside_fold(name, inputs, shard, settings)
     recipe = _recipe(name, inputs, settings)
     if recipe.rounds:
         rounds = min(recipe.rounds, settings.boosting_rounds)
@@ -95,6 +92,14 @@ def write_fold_ranker(
     learnt, stopping = data.filter(~stops), data.filter(stops)
     booster = _fit_until_best(learnt, stopping, name, recipe, settings)
     return _save(booster, path, type=name, fold=shard, rows=learnt.height)
+
+
+def outside_fold(name: str, inputs: Inputs, fold: int, settings: Settings) -> pl.DataFrame:
+    """What the ranker of a fold may learn from, as `read_training_data` gives it."""
+    rows = chosen_rows(inputs["training_rows"], name, settings)
+    draws = draw(rows["hash"], settings.seed, "folds").to_numpy()
+    others = rows.filter(row_folds(draws, folds_of(name, inputs, settings)) != fold)
+    return read_training_data(inputs, name, others)
 
 
 def write_ranker(name: str, inputs: Inputs, _shard: int, settings: Settings, path: Path) -> Figures:
