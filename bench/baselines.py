@@ -31,8 +31,7 @@ def rules_list(lane: Path) -> pl.DataFrame:
     """The public rules: the session's own items by recency × type, then their neighbours in the
     seed's three matrices, one matrix after the other, then popular items.
 
-    In that order they beat the counting of rows that public notebooks do (on jd_hup_appliances,
-    cut seeds 11–15: .641 against .631).
+    The stronger of two forms: public notebooks count in how many rows a neighbour stands.
     """
     log = open_event_log(Dataset(lane / "event_log"))
     matrices = [Dataset(lane / f"covisitation/{name}").read() for name in SEED]
@@ -66,11 +65,11 @@ def bm25_list(lane: Path, threads: int) -> pl.DataFrame:
     """`implicit`'s BM25 between items, a session as a user, queries included up to their cut; then
     popular items.
 
-    Whether a session has an item, not how often, and more neighbours than implicit's 20, are what
-    it does best with (on jd_hup_appliances, cut seeds 11–15: .622 against .593).
+    Whether a session has an item, not how often, and more neighbours than implicit's 20: its
+    strongest form.
     """
     with extra("embeddings", "this benchmark"):
-        from implicit.nearest_neighbours import BM25Recommender  # noqa: PLC0415
+        from implicit.nearest_neighbours import BM25Recommender  # noqa: PLC0415  # an extra
 
     log = open_event_log(Dataset(lane / "event_log"))
     has = csr_matrix(

@@ -221,15 +221,18 @@ def ablate(scale: str, names: tuple[str, ...], sessions: int | None, picture: Pa
     SCALE's validation lane is finished and stays as it is. Prints what each brings: recall@20 with
     everything, out-of-fold, less that without it.
     """
-    from otto_pipeline.evaluation.ablation import ablation_text, differences
+    from otto_pipeline.evaluation.ablation import EVERYTHING, ablation_text, differences
     from otto_pipeline.evaluation.plots import ablation_plot
     from otto_pipeline.orchestration.ablation import ablate as hits_without
 
     settings = load_settings()
+    if picture and not picture.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {picture.parent}", param_hint="--picture")
     hits = hits_without(scale, names, sessions, settings, partial(click.echo, err=True))
-    click.echo(ablation_text(hits, settings.seed))
+    found = differences(hits, settings.seed)
+    click.echo(ablation_text(found, hits[EVERYTHING]["session"].n_unique()))
     if picture:
-        picture.write_bytes(ablation_plot(differences(hits, settings.seed)))
+        picture.write_bytes(ablation_plot(found))
 
 
 @main.command()

@@ -34,15 +34,14 @@ def differences(hits: Mapping[str, pl.DataFrame], seed: int) -> pl.DataFrame:
     return pl.DataFrame(rows, {"without": pl.String, "type": pl.String, **numbers}, orient="row")
 
 
-def ablation_text(hits: Mapping[str, pl.DataFrame], seed: int) -> str:
-    """The table of `differences`, and how to read it."""
-    sessions = hits[EVERYTHING]["session"].n_unique()
+def ablation_text(found: pl.DataFrame, sessions: int) -> str:
+    """The table of `differences` over so many sessions, and how to read it."""
     head = (
         f"{sessions:,} sessions with labels. Recall@20 with everything, out-of-fold, and what each "
         "brings to it: the\nrecall with everything less that without it. 95 % intervals: paired "
         "bootstrap over sessions."
     )
-    return f"{head}\n\n{ablation_table(differences(hits, seed))}"
+    return f"{head}\n\n{ablation_table(found)}"
 
 
 def ablation_table(found: pl.DataFrame, style: str = "simple") -> str:

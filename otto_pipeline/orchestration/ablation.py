@@ -35,6 +35,7 @@ from otto_pipeline.schemas import TYPES
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.build import build
 from otto_pipeline.store.dataset import Dataset
+from otto_pipeline.store.lock import hold
 from otto_pipeline.store.stage import Inputs, Stage
 
 Make = Callable[..., Dataset]
@@ -59,12 +60,14 @@ def ablate(
 
     Raises:
         ValueError: there is no such variant.
-        StoreError: the validation lane is not there, or the store is of another seed or log.
+        StoreError: the validation lane is not there, the store is of another seed or log, or a
+            rebuild of the scale is running.
     """
     variants = {EVERYTHING: Variant(), **chosen_variants(names)}
     root = settings.store_dir / scale
     labels = Dataset(root / "validation/labels").read()
     claim_store(scale, settings)
+    hold(root)  # what is read must stay as it is
     found = {}
     for number, (name, variant) in enumerate(variants.items(), start=1):
         began = time.monotonic()
