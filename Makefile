@@ -43,7 +43,7 @@ bench: install
 	$(BIN)/python -m bench --scale $(SCALE) $(STAGE)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 python -m bench --scale pct10 log validation/events
 python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
 python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER | halves FOLDER
-python -m bench bars FOLDER | bars generated
+python -m bench bars FOLDER | bars generated | ceiling
 python -m bench nearest LANE [WAY…]
 python -m bench generate | bad_lines | reopen | difficulty | demo | real_logs FOLDER | peers
 python -m bench forest
@@ -15,6 +15,7 @@ from bench import (
     bad_lines,
     bars,
     candidates,
+    ceiling,
     covisitation,
     demo,
     difficulty,
@@ -51,6 +52,7 @@ OTHERS = {
     "shortlist": shortlist.main,
     "rankers": rankers.main,
     "bars": bars.main,
+    "ceiling": ceiling.main,
     "halves": halves.main,
     "peers": compare.main,
 }

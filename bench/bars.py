@@ -196,9 +196,7 @@ def hits_of_seeds(log: Path, days: str) -> Hits:
 
 def of_generated(sessions: int | None) -> str:
     """The text on the generated log, or on a smaller one."""
-    log = _generated(sessions)
-    settings = lane_settings(log, 42, "7", log.with_name(f"{log.name}_bars_store"))
-    settings = settings.model_copy(update={"memory_gb": MEMORY_GB})
+    settings = generated_settings(_generated(sessions))
     learning = []
     for step, manifests in built_steps(settings):
         print(f"{step}: {_cost(manifests)}", flush=True)
@@ -206,6 +204,12 @@ def of_generated(sessions: int | None) -> str:
             learning += manifests
     text = compared("generated", hits(settings))
     return f"{text}\n\nFeatures and out-of-fold training of the three targets: {_cost(learning)}."
+
+
+def generated_settings(log: Path) -> Settings:
+    """Settings of a generated log's lane, which stays beside it."""
+    settings = lane_settings(log, 42, "7", log.with_name(f"{log.name}_bars_store"))
+    return settings.model_copy(update={"memory_gb": MEMORY_GB})
 
 
 def _generated(sessions: int | None) -> Path:

@@ -48,6 +48,7 @@ KNN_WEIGHTS = (0, 1, 2, 3, 5, 10)
 SAMPLED = 10_000
 """Query sessions of the generated log."""
 GENERATED = DATA / "generated10"
+GENERATED_SESSIONS, GENERATED_ITEMS = 1_290_000, 185_560
 NAMES = [matrix.name for matrix in CATALOGUE]
 ALL = dict.fromkeys(NAMES, 1.0)
 
@@ -242,8 +243,8 @@ def measure(data: str) -> str:
 def ensure_generated() -> None:
     """Generate the log where it is missing."""
     if not GENERATED.exists():
-        size = ("--sessions", "1290000", "--test-sessions", "0", "--items", "185560")
-        run(OTTO, "generate", *size, "--out", str(GENERATED))
+        size = ("--sessions", str(GENERATED_SESSIONS), "--items", str(GENERATED_ITEMS))
+        run(OTTO, "generate", *size, "--test-sessions", "0", "--out", str(GENERATED))
 
 
 def main(data: str) -> None:

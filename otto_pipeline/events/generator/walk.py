@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from otto_pipeline.compute.kernels import inner_njit
 from otto_pipeline.events.generator.catalogue import Catalogue
 from otto_pipeline.events.generator.shop import (
     CART,
@@ -27,12 +28,17 @@ from otto_pipeline.events.generator.visits import Events
 RELATED_TOPICS = 3
 """A topic's related ones are this many on either side of it."""
 
+State = tuple[int, bool, bool]
+"""How many items of the basket may be ordered, whether the last event was an order, whether the
+last click was on an item seen before."""
+NOTHING: State = (0, False, False)
+
 
 def walk(
     catalogue: Catalogue, events: Events, rng: np.random.Generator
 ) -> tuple[Ints, NDArray[np.uint8]]:
     """Return item (its place in the catalogue) and type of every event."""
-    intent = rng.gamma(SHOP.intent_shape, 1 / SHOP.intent_shape, len(events.start) - 1)
+    intent = draw_intent(len(events.start) - 1, rng)
     return _walk_all(
         events.start,
         (events.ts - START_MS) // (7 * DAY_MS),
@@ -46,6 +52,11 @@ def walk(
         SHOP,
         rng,
     )
+
+
+def draw_intent(sessions: int, rng: np.random.Generator) -> Floats:
+    """How much each session's user is out to buy, 1 on average; the first that a walk draws."""
+    return rng.gamma(SHOP.intent_shape, 1 / SHOP.intent_shape, sessions)
 
 
 # --- kernels: one session after the other, about 0.2 µs an event ---------------------------------
@@ -68,52 +79,91 @@ def _walk_all(
     item = np.empty(len(week), np.int64)
     kind = np.empty(len(week), np.uint8)
     basket = np.empty(shop.basket, np.int64)
-    n_items = len(topic)
     for session in range(len(start) - 1):
         first = start[session]
-        item[first] = _pick(mass, week[first], 0, n_items, n_items, rng)
-        kind[first] = _first_kind(shop, rng)
-        held, paying, revisited = 0, False, False
-        for now in range(first + 1, start[session + 1]):
-            last = item[now - 1]
-            if opens[now] and rng.random() < shop.basket_forgotten:
-                held = 0
-            paying = held > 0 and _pays(paying, left[now], shop, rng)
-            if paying:
-                held -= 1
-                place = int(rng.random() * (held + 1))
-                item[now], basket[place] = basket[place], basket[held]
-                kind[now] = ORDER
-            elif (
-                not opens[now]
-                and kind[now - 1] == CLICK
-                and rng.random()
-                < intent[session] * _wish(now - first, left[now] == 0, revisited, shop)
-            ):
-                held = min(held + 1, shop.basket)
-                basket[held - 1] = last
-                item[now], kind[now] = last, CART
-            else:
-                kind[now] = CLICK
-                revisited = rng.random() < (shop.return_revisit if opens[now] else shop.revisit)
-                if revisited:
-                    ago = int((now - first) * rng.random() ** shop.revisit_recency)
-                    item[now] = item[now - 1 - ago]
-                elif not opens[now] and rng.random() < shop.next_on_shelf:
-                    item[now] = _neighbour(
-                        last, week[now], topic[last], topic_start, weight, shop, rng
-                    )
-                else:
-                    item[now] = _other(last, week[now], topic, topic_start, mass, shop, rng)
+        begin(item, kind, first, week, mass, len(topic), shop, rng)
+        walk_on(
+            *(item, kind, basket, NOTHING, first, first + 1, start[session + 1]),
+            *(week, opens, left, intent[session], topic, topic_start, weight, mass, shop, rng),
+        )
     return item, kind
 
 
-@njit(cache=True, nogil=True)
-def _first_kind(shop: Shop, rng: np.random.Generator) -> int:
+@inner_njit
+def begin(
+    item: Ints,
+    kind: NDArray[np.uint8],
+    first: int,
+    week: Ints,
+    mass: Floats,
+    n_items: int,
+    shop: Shop,
+    rng: np.random.Generator,
+) -> None:
+    """Draw a session's first event."""
+    item[first] = _pick(mass, week[first], 0, n_items, n_items, rng)
     drawn = rng.random()
     if drawn < shop.first_order:
-        return ORDER
-    return CART if drawn < shop.first_order + shop.first_cart else CLICK
+        kind[first] = ORDER
+    else:
+        kind[first] = CART if drawn < shop.first_order + shop.first_cart else CLICK
+
+
+@inner_njit
+def walk_on(
+    item: Ints,
+    kind: NDArray[np.uint8],
+    basket: Ints,
+    state: State,
+    first: int,
+    begun: int,
+    end: int,
+    week: Ints,
+    opens: Bools,
+    left: Ints,
+    intent: float,
+    topic: Ints,
+    topic_start: Ints,
+    weight: Floats,
+    mass: Floats,
+    shop: Shop,
+    rng: np.random.Generator,
+) -> State:
+    """Draw the events from ``begun`` to ``end`` of the session whose first one is ``first``.
+
+    ``basket`` holds the carted items that may be ordered, and ``state`` what else the user has in
+    mind; returned as they are after the last event.
+    """
+    held, paying, revisited = state
+    for now in range(begun, end):
+        last = item[now - 1]
+        if opens[now] and rng.random() < shop.basket_forgotten:
+            held = 0
+        paying = held > 0 and _pays(paying, left[now], shop, rng)
+        if paying:
+            held -= 1
+            place = int(rng.random() * (held + 1))
+            item[now], basket[place] = basket[place], basket[held]
+            kind[now] = ORDER
+        elif (
+            not opens[now]
+            and kind[now - 1] == CLICK
+            and rng.random() < intent * _wish(now - first, left[now] == 0, revisited, shop)
+        ):
+            held = min(held + 1, shop.basket)
+            basket[held - 1] = last
+            item[now], kind[now] = last, CART
+        else:
+            kind[now] = CLICK
+            revisited = rng.random() < (shop.return_revisit if opens[now] else shop.revisit)
+            if revisited:
+                ago = int((now - first) * rng.random() ** shop.revisit_recency)
+                item[now] = item[now - 1 - ago]
+            elif not opens[now] and rng.random() < shop.next_on_shelf:
+                item[now] = _neighbour(last, week[now], topic[last], topic_start, weight, shop, rng)
+            else:
+                item[now] = _other(last, week[now], topic, topic_start, mass, shop, rng)
+    return held, paying, revisited
 
 
 @njit(cache=True, nogil=True)
@@ -183,7 +233,7 @@ def _other(
 def _pick(
     mass: Floats, week: int, begin: int, end: int, n_items: int, rng: np.random.Generator
 ) -> int:
-    """Draw one of the items from ``begin`` to ``end`` by the week's popularity."""
+    """Draw one of the items from ``now`` to ``end`` by the week's popularity."""
     base = week * n_items
     low, high = mass[base + begin], mass[base + end]
     drawn = low + (high - low) * rng.random()
