@@ -1,7 +1,8 @@
 """Measure stages, or run one of the other benchmarks.
 
 python -m bench --scale pct10 log validation/events
-python -m bench covisitation | matrices FOLDER | embeddings FOLDER | features FOLDER
+python -m bench covisitation | matrices FOLDER | embeddings FOLDER
+python -m bench features FOLDER | features generated [VARIANT…]
 python -m bench rankers FOLDER | candidates FOLDER | shortlist FOLDER | halves FOLDER
 python -m bench bars FOLDER | bars generated | ceiling
 python -m bench nearest LANE [WAY…]

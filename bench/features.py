@@ -1,20 +1,24 @@
 """What each family of features, the stacking and more sessions bring, into RESULTS.md.
 
-    python -m bench features ../shared/data
+    python -m bench features ../shared/data                       # a small real log
+    python -m bench features generated [similarity-max stacking …]  # 100,000 generated sessions
 
-On each log the validation lane is built once, as far as what rankers learn from; then `otto ablate`
-fits rankers out-of-fold with everything and without each. What the features cost is there beside
-it: bytes of a row, and seconds.
+The validation lane is built as far as what rankers learn from; then `otto ablate` fits rankers
+out-of-fold with everything and without each of the variants, or of the named ones. What the
+features cost is there beside it: bytes of a row, and seconds. The generated log and its lane are
+those of `bench bars generated`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
+from bench.bars import generated_settings
 from bench.beside import built_steps, lane_settings
-from bench.command import run
-from bench.generate import OTTO, scratch
+from bench.generate import scratch
+from bench.matrices import GENERATED, ensure_generated
 from bench.results import write_section
 from bench.shortlist import together
 from otto_pipeline.evaluation.ablation import ablation_table, differences
@@ -22,14 +26,15 @@ from otto_pipeline.features.families import FAMILIES
 from otto_pipeline.features.table import FEATURE_NAMES
 from otto_pipeline.orchestration.ablation import ablate
 from otto_pipeline.ranking.variants import SHARES
+from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 
 NAMES = (*FAMILIES, "stacking", *(f"sessions-1/{part}" for part in SHARES))
 """What is left out; what sources bring is in the pipeline's own report on them."""
-SESSIONS = "30000"
-"""Sessions of the generated log."""
-SEEDS, GENERATED_SEEDS = range(11, 16), (42,)
-"""Cut seeds; a session's hits and labels are summed over them."""
+SEEDS = range(11, 16)
+"""Cut seeds of the real log; a session's hits and labels are summed over them."""
+JUDGED = 100_000
+"""Of the generated log's 174,000 sessions with labels, those that are learnt from and judged."""
 LAST = "validation/training_rows"
 """By then all is there that rankers learn from."""
 
@@ -50,16 +55,19 @@ class Ablated(NamedTuple):
     cost: Cost
 
 
-def ablated(log: Path, seed: int) -> Ablated:
+def ablated(settings: Settings, names: Sequence[str], sessions: int | None) -> Ablated:
     """The variants on the validation lane of a log."""
+    for name, _manifests in built_steps(settings):
+        if name == LAST:
+            break
+    features = Dataset(settings.store_dir / "full/validation/features")
+    return Ablated(ablate("full", names, sessions, settings, print), cost_of(features))
+
+
+def of_seed(log: Path, seed: int) -> Ablated:
+    """All variants on a log that is cut by a seed."""
     with scratch() as store:
-        settings = lane_settings(log, seed, "7", Path(store))
-        for name, _manifests in built_steps(settings):
-            if name == LAST:
-                break
-        features = Dataset(settings.store_dir / "full/validation/features")
-        hits = ablate("full", NAMES, None, settings, print)
-        return Ablated(hits, cost_of(features))
+        return ablated(lane_settings(log, seed, "7", Path(store)), NAMES, None)
 
 
 def cost_of(features: Dataset) -> Cost:
@@ -69,31 +77,32 @@ def cost_of(features: Dataset) -> Cost:
     return Cost(made.rows, made.seconds, int(memory), made.bytes)
 
 
-def section(title: str, found: list[Ablated]) -> str:
+def shown(found: Sequence[Ablated]) -> str:
     """The table of a log, whose cut seeds are pooled."""
     hits = {name: together(one.hits[name] for one in found) for name in found[0].hits}
     rows, seconds, memory, disk = (sum(of) for of in zip(*(one.cost for one in found), strict=True))
     return (
-        f"### Features on {title}\n\n{rows:,} candidates, {len(FEATURE_NAMES)} features: "
-        f"{memory / rows:.0f} bytes a row in memory, {disk / rows:.0f} on disk, made in "
-        f"{seconds:.1f} s.\n\n{ablation_table(differences(hits, seed=0), 'github')}"
+        f"{rows:,} candidates, {len(FEATURE_NAMES)} features: {memory / rows:.0f} bytes a row in "
+        f"memory, {disk / rows:.0f} on disk, made in {seconds:.1f} s.\n\n"
+        f"{ablation_table(differences(hits, seed=0), 'github')}"
     )
 
 
-def main(data: str) -> None:
-    """`data` is the folder of the real logs."""
-    jd = Path(data) / "jd_hup_appliances/jd_hup_appliances.jsonl.gz"
-    text = [
-        "Recall@20 with everything, out-of-fold, and how much of it is lost without each: the "
-        "difference and its 95 % interval (paired bootstrap over sessions). An interval above zero "
-        "is one that other sessions would most likely show too. `sessions-1/4` learns from a "
-        "quarter of the sessions.",
-        section("jd_hup_appliances, cut seeds 11–15 pooled", [ablated(jd, s) for s in SEEDS]),
-    ]
-    with scratch() as folder:
-        log = Path(folder) / "log"
-        size = ("--sessions", SESSIONS, "--test-sessions", "0")
-        run(OTTO, "generate", *size, "--out", str(log))
-        found = [ablated(log, seed) for seed in GENERATED_SEEDS]
-        text.append(section(f"{int(SESSIONS):,} generated sessions", found))
-    write_section("Which features", f"python -m bench features {data}", "\n\n".join(text))
+def main(data: str, *names: str) -> None:
+    """`data` is the folder of the real logs, or `generated`; `names` those of variants."""
+    if data == "generated":
+        ensure_generated()
+        title, log = "Which features, by a generated log", f"{JUDGED:,} generated sessions"
+        found = [ablated(generated_settings(GENERATED), names or NAMES, JUDGED)]
+    else:
+        title, log = "Which features", "jd_hup_appliances, cut seeds 11–15 pooled"
+        real = Path(data) / "jd_hup_appliances/jd_hup_appliances.jsonl.gz"
+        found = [of_seed(real, seed) for seed in SEEDS]
+    text = (
+        f"{log[0].upper()}{log[1:]}. Recall@20 with everything, out-of-fold, and how much of it is "
+        "lost without each: the difference and its 95 % interval (paired bootstrap over sessions). "
+        "An interval above zero is one that other sessions would most likely show too. "
+        "`sessions-1/4` learns from a quarter of the sessions."
+    )
+    command = " ".join(["python -m bench features", data, *names])
+    write_section(title, command, f"{text}\n\n{shown(found)}")
