@@ -1,7 +1,7 @@
 """The store as a Dagster resource: builds artifacts, and turns what they hold into metadata."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,9 @@ class StoreResource(dg.ConfigurableResource):
                 return
             claim_store(scale, self.settings())
             built = build_step(wanted, scale, self.settings(), context.log.info)
+            for line in _summaries(built):
+                context.log.info(line)
             for artifact in wanted:
-                context.log.info(_summary(artifact.path, built[artifact.path]))
                 yield _result(artifact, built[artifact.path])
 
     def _skipped(self, context: dg.AssetExecutionContext, artifact: Artifact) -> bool:
@@ -103,6 +104,13 @@ def _result(artifact: Artifact, built: Built) -> dg.MaterializeResult:
         metadata=_metadata(artifact, built),
         data_version=dg.DataVersion(built.dataset.fingerprint),
     )
+
+
+def _summaries(built: Mapping[str, Built]) -> list[str]:
+    """A line for each artifact, and one for all that have nothing to hold."""
+    empty = [path for path, one in built.items() if not one.dataset.manifest.shards]
+    lines = [_summary(path, one) for path, one in built.items() if path not in empty]
+    return [*lines, f"nothing to make: {', '.join(empty)}"] if empty else lines
 
 
 def _summary(path: str, built: Built) -> str:
