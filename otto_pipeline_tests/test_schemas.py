@@ -88,6 +88,8 @@ def test_string_ids_pass_where_ids_may_be_either() -> None:
         ("labels", pl.lit("carts", schemas.EVENT_TYPE).alias("type"), "session", "unique"),
         ("covisitation", pl.col("rank") - 1, "rank", "greater_than_or_equal_to(1)"),
         ("covisitation", pl.lit(2, pl.Int32).alias("neighbour"), "neighbour", "unique"),
+        ("covisitation", pl.col("rank").reverse(), "rank", "ordered by aid, rank"),
+        ("labels", pl.col("session").reverse(), "aid", "ordered by session, type, aid"),
         ("predictions", pl.col("rank") + 1, "rank", "less_than_or_equal_to(20)"),
         ("candidates", pl.lit(None, pl.Float32).alias("pre_score"), "pre_score", "null"),
         ("candidates", pl.col("history_rank").cast(pl.UInt8), "history_rank", "UInt16"),
@@ -130,7 +132,7 @@ def test_every_row_and_column_is_described(name: str) -> None:
     for column in table.columns:
         assert column.description.endswith("."), column.name
     assert len(set(table.names())) == len(table.columns)
-    assert {*table.unique, *([table.order] if table.order else [])} <= set(table.names())
+    assert {*table.unique, *table.order} <= set(table.names())
 
 
 def test_no_two_tables_have_the_same_row() -> None:

@@ -29,7 +29,7 @@ ELIGIBILITY = Table(
         Column("until_ts", pl.Int64, "Before when, ms since 1970 UTC; null: always.", True),
     ),
     unique=("aid",),
-    order="aid",
+    order=("aid",),
 )
 
 

@@ -49,7 +49,7 @@ SUBMISSION_FEATURES = Table(
     "One candidate, with what a ranker knows of it.",
     _KEYS_AND_FEATURES,
     ("session", "aid"),
-    "session",
+    ("session",),
 )
 VALIDATION_FEATURES = Table(
     "One candidate, with what a ranker knows of it, and what came of it.",
@@ -58,7 +58,7 @@ VALIDATION_FEATURES = Table(
         *(Column(f"label_{name}", pl.UInt8, f"Is a label of {name}.", le=1) for name in TYPES),
     ),
     ("session", "aid"),
-    "session",
+    ("session",),
 )
 
 

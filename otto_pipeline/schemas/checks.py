@@ -49,10 +49,14 @@ def _value_checks(column: Column) -> Sequence[pa.Check]:
     return checks
 
 
-def _order_check(column: str) -> pa.Check:
+def _order_check(columns: Sequence[str]) -> pa.Check:
+    *first, last = columns
+    keeps, ties = pl.lit(False), pl.lit(True)
+    for name in first:
+        keeps |= ties & (pl.col(name) > pl.col(name).shift())
+        ties &= pl.col(name) == pl.col(name).shift()
+    keeps |= ties & (pl.col(last) >= pl.col(last).shift())
     return pa.Check(
-        lambda data: data.lazyframe.select(
-            (pl.col(column) >= pl.col(column).shift()).all().alias(column)
-        ),
-        error=f"ordered by {column}",
+        lambda data: data.lazyframe.select(keeps.all().alias(last)),
+        error=f"ordered by {', '.join(columns)}",
     )

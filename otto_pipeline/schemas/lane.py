@@ -19,7 +19,7 @@ from otto_pipeline.schemas.table import (
 )
 
 KNOWN_ITEMS = Table(
-    "One item that a session of the lane's training part holds.", (AID,), ("aid",), "aid"
+    "One item that a session of the lane's training part holds.", (AID,), ("aid",), ("aid",)
 )
 LANE_SESSIONS = Table(
     "One session that the lane sees.",
@@ -32,13 +32,13 @@ LANE_SESSIONS = Table(
         HASH,
     ),
     unique=("session",),
-    order="session",
+    order=("session",),
 )
 LABELS = Table(
     "One item that a query session goes on to click (next), cart or order.",
     (SESSION, TARGET, AID),
     unique=("session", "type", "aid"),
-    order="session",
+    order=("session", "type", "aid"),
 )
 CUT_SESSIONS = Table(
     "One session before the split moment that is cut, so that rankers learn what came after.",
@@ -50,7 +50,7 @@ CUT_SESSIONS = Table(
         HASH,
     ),
     unique=("session",),
-    order="session",
+    order=("session",),
 )
 EVENT_LOG = Table(
     "One event, in the memory-mapped form that kernels read.",
@@ -60,7 +60,7 @@ EVENT_LOG = Table(
         Column("ts", pl.Int32, "Time of the event, seconds since the lane's first.", ge=0),
         Column("type", pl.UInt8, "0 clicks, 1 carts, 2 orders.", ge=0, le=2),
     ),
-    order="session",
+    order=("session",),
 )
 WINDOWS = {"day": 1, "week": 7, "21d": 21}
 """Windows that end with the lane's last event, in days: what is counted in them does not grow with
@@ -104,7 +104,7 @@ POPULARITY = Table(
         ),
     ),
     unique=("aid",),
-    order="aid",
+    order=("aid",),
 )
 COVISITATION = Table(
     "One neighbour of an item; only the top k of each item.",
@@ -115,7 +115,7 @@ COVISITATION = Table(
         Column("rank", pl.UInt16, "Place among the item's neighbours, 1 is the heaviest.", ge=1),
     ),
     unique=("aid", "neighbour"),
-    order="aid",
+    order=("aid", "rank"),
 )
 NEIGHBOURS = Table(
     "One neighbour of an item, in the memory-mapped form that kernels look up.",
@@ -126,7 +126,7 @@ NEIGHBOURS = Table(
         Column("rank", pl.UInt16, "Place among the item's neighbours, 1 is the heaviest.", ge=1),
     ),
     unique=("aid", "neighbour"),
-    order="aid",
+    order=("aid",),
 )
 POSTINGS = Table(
     "One item and in how many sessions it is; which these are, kernels read from arrays.",
@@ -136,7 +136,7 @@ POSTINGS = Table(
         Column("kept", pl.Int32, "Of these the latest, which session kNN looks at.", ge=0),
     ),
     unique=("aid",),
-    order="aid",
+    order=("aid",),
 )
 
 
@@ -149,7 +149,7 @@ def embedding_table(dimensions: int) -> Table:
             Column("vector", pl.Array(pl.Float32, dimensions), "Its vector, of length 1."),
         ),
         unique=("aid",),
-        order="aid",
+        order=("aid",),
     )
 
 
@@ -168,7 +168,7 @@ def candidates_table(sources: Iterable[str]) -> Table:
         Column("pre_score", pl.Float32, "Score of the pre-ranker, else the list's; best first."),
     ]
     return Table(
-        "One item that a query session may want.", tuple(columns), ("session", "aid"), "session"
+        "One item that a query session may want.", tuple(columns), ("session", "aid"), ("session",)
     )
 
 
@@ -188,5 +188,5 @@ def union_sample_table(sources: Iterable[str]) -> Table:
             HASH,
         ),
         ("session", "aid"),
-        "session",
+        ("session",),
     )

@@ -37,7 +37,7 @@ PARSED = Table(
         Column("type", EVENT_TYPE, "Kind of the event.", nullable=True),
         Column("error", pl.String, "What is wrong with the line; null for events.", nullable=True),
     ),
-    order="line",
+    order=("line",),
 )
 QUARANTINE = Table(
     "One line of the raw log that was set aside.",
@@ -56,7 +56,7 @@ ITEMS = Table(
         Column("first_seen", pl.Int64, "Time of the item's first event, ms.", ge=0),
     ),
     unique=("aid",),
-    order="aid",
+    order=("aid",),
 )
 SESSIONS = Table(
     "One session of the log.",
@@ -71,9 +71,9 @@ SESSIONS = Table(
         Column("line", pl.Int64, "Its line, counted from 0 at the parsed shard's beginning.", ge=0),
     ),
     unique=("session",),
-    order="session",
+    order=("session",),
 )
-EVENTS = Table("One event.", (SESSION, AID, TS, TYPE), order="session")
+EVENTS = Table("One event.", (SESSION, AID, TS, TYPE), order=("session",))
 STATISTICS = Table(
     "One statistic of one part of the log.",
     (

@@ -38,7 +38,7 @@ TRAINING_ROWS = Table(
         HASH,
     ),
     unique=("session", "aid"),
-    order="session",
+    order=("session",),
 )
 RANKER = Table(
     "One gradient-boosted model.",
@@ -64,7 +64,7 @@ FOLD_SCORES = Table(
         ),
     ),
     unique=("session", "aid"),
-    order="session",
+    order=("session",),
 )
 BLEND = Table(
     "How one target's final score is mixed in the sessions of one fold.",
@@ -94,5 +94,5 @@ PREDICTIONS = Table(
         Column("rank", pl.UInt8, "Place in the prediction, 1 is best.", ge=1, le=TOP_K),
     ),
     unique=("session", "type", "rank"),
-    order="session",
+    order=("session", "type", "rank"),
 )

@@ -35,13 +35,13 @@ class Column:
 class Table:
     """A table: what one row is, its columns, the columns that name a row, and its order.
 
-    `unique` and `order` hold within a shard. `order` must not decrease.
+    `unique` and `order` hold within a shard. Rows are sorted by `order`, the first column first.
     """
 
     row: str
     columns: tuple[Column, ...]
     unique: tuple[str, ...] = ()
-    order: str | None = None
+    order: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """Column names in order."""
