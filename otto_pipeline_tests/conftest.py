@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# the first call of a kernel compiles it, and how long an example takes depends on the machine
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 

@@ -19,7 +19,7 @@ COSTS = st.lists(st.integers(0, 5) | st.integers(0, 10**9), max_size=60)
 
 
 @given(costs=COSTS, threads=st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_blocks_cover_the_range_exactly_once_in_order(costs: list[int], threads: int) -> None:
     blocks = blocks_of(costs, threads)
     assert [i for first, last in blocks for i in range(first, last)] == list(range(len(costs)))
@@ -28,7 +28,7 @@ def test_blocks_cover_the_range_exactly_once_in_order(costs: list[int], threads:
 
 
 @given(costs=st.lists(st.integers(0, 1000), min_size=1, max_size=200), threads=st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_block_costs_much_more_than_its_share(costs: list[int], threads: int) -> None:
     share = sum(costs) / (threads * BLOCKS_PER_THREAD)
     for first, last in blocks_of(costs, threads):
@@ -73,7 +73,7 @@ def test_error_of_a_block_comes_out() -> None:
 
 
 @given(items=st.lists(st.integers(), max_size=20), threads=st.integers(1, 4))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_items_are_mapped_exactly_once_in_order(items: list[int], threads: int) -> None:
     assert list(map_ahead(str, items, threads)) == list(map(str, items))
 

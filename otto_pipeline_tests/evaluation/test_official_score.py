@@ -90,7 +90,7 @@ def submissions(draw: Any, sessions: Any, items: Any) -> tuple[list[Label], str]
 
 
 @given(submissions(INTEGERS, INTEGERS), st.integers(1, 4))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_random_submissions_equal_the_reference(
     submission: tuple[list[Label], str], k: int
 ) -> None:
@@ -99,7 +99,7 @@ def test_random_submissions_equal_the_reference(
 
 
 @given(st.one_of(submissions(STRINGS, STRINGS), submissions(STRINGS, INTEGERS)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_string_ids_equal_the_reference(submission: tuple[list[Label], str]) -> None:
     labels, csv = submission
     assert score_of(labels, csv, 3) == reference_score(labels, csv, 3)

@@ -57,7 +57,7 @@ def unions(draw: st.DrawFn) -> dict[int, dict[int, Ranks]]:
 
 
 @given(sessions=unions())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_places_are_those_of_the_lists_with_and_without_each_source(
     sessions: dict[int, dict[int, Ranks]],
 ) -> None:

@@ -66,7 +66,7 @@ def slow_arrays(events: pl.DataFrame) -> list[list[int]]:
 
 
 @given(events=random_events(), cuts=st.lists(st.integers(0, 6), max_size=3).map(sorted))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_arrays_equal_a_slow_reference_however_events_are_cut(
     events: pl.DataFrame, cuts: list[int]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otto_pipeline.events.halves import (
@@ -82,7 +82,6 @@ def test_order_that_is_cut_before_is_drawn_by_session() -> None:
 
 
 @given(events=random_events(), seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_each_possible_cut_leaves_something_to_see_and_a_label_of_its_target(
     events: pl.DataFrame, seed: int
 ) -> None:
@@ -98,7 +97,6 @@ def test_each_possible_cut_leaves_something_to_see_and_a_label_of_its_target(
     possible=st.lists(st.tuples(st.integers(0, 30), st.sampled_from(TYPES)), unique=True),
     lacking=st.fixed_dictionaries({name: st.integers(0, 9) for name in TYPES}),
 )
-@settings(deadline=None)
 def test_each_session_is_cut_once_and_each_target_gets_what_it_lacks_if_it_can(
     possible: list[tuple[int, str]], lacking: dict[str, int]
 ) -> None:

@@ -215,7 +215,7 @@ def slow_ingest(files: dict[str, list[str]]) -> tuple[list[Event], list[tuple[st
     shard_bytes=st.sampled_from([SMALL_SHARD, 600, 2**28]),
     block_bytes=st.sampled_from([64, 2**24]),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_every_line_is_ingested_or_set_aside(
     files: dict[str, list[str]], shard_bytes: int, block_bytes: int
 ) -> None:

@@ -57,7 +57,7 @@ def strict_rows(block: bytes) -> list[tuple[object, ...]]:
 
 
 @given(lines=good_lines(plain=False), end=ENDS, final=st.booleans())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_every_event_of_good_lines_is_a_row(lines: list[bytes], end: bytes, final: bool) -> None:
     block = end.join(lines) + (end if final else b"")
     rows = parse_block(block, *INTEGERS)
@@ -67,7 +67,7 @@ def test_every_event_of_good_lines_is_a_row(lines: list[bytes], end: bytes, fina
 
 
 @given(lines=good_lines(plain=True), end=ENDS, final=st.booleans())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_plain_lines_are_scanned(lines: list[bytes], end: bytes, final: bool) -> None:
     scanned = scan_block(end.join(lines) + (end if final else b""), *INTEGERS)
     assert scanned.others == []
@@ -89,13 +89,13 @@ def mutated_blocks(draw: st.DrawFn) -> bytes:
 
 
 @given(block=mutated_blocks() | st.binary(min_size=1, max_size=60))
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_scanner_takes_no_line_that_the_complete_parser_reads_otherwise(block: bytes) -> None:
     assert parse_block(block, *INTEGERS).rows() == strict_rows(block)
 
 
 @given(block=mutated_blocks() | st.binary(min_size=1, max_size=60))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_every_line_that_is_not_blank_has_events_or_a_reason(block: bytes) -> None:
     rows = parse_block(block, *INTEGERS)
     lines = block.split(b"\n")

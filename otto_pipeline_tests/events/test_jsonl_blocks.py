@@ -55,7 +55,7 @@ def _split(content: bytes) -> list[bytes]:
 
 
 @given(case=cut_files())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_ranges_cut_anywhere_yield_every_line_exactly_once(
     case: tuple[bytes, list[int], int],
 ) -> None:
@@ -70,7 +70,7 @@ def test_ranges_cut_anywhere_yield_every_line_exactly_once(
 
 
 @given(case=cut_files(), packing=st.sampled_from(["gz", "zst"]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_compressed_file_of_several_parts_is_read_whole(
     case: tuple[bytes, list[int], int], packing: str
 ) -> None:

@@ -14,7 +14,7 @@ TEXTS = st.text(max_size=6)  # any character: quotes, control characters, other 
 IDS = {pl.Int64: NUMBERS, pl.String: TEXTS}
 ID_TYPES = st.sampled_from(list(IDS))
 # the first text drawn loads the table of characters
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def lines_of(written: bytes) -> list[str]:

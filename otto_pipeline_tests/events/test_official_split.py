@@ -200,7 +200,7 @@ STRINGS = st.sampled_from(["0", "a", "B_1", "é", "\u2028", "back\\slash", "😀
 
 
 @given(logs(INTEGERS, INTEGERS), st.integers(0, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_random_logs_equal_the_reference(log: list[Session], seed: int) -> None:
     expected = reference_split(log, 2, seed)
     written = split_of(as_text(log), days=2, seed=seed)
@@ -208,7 +208,7 @@ def test_random_logs_equal_the_reference(log: list[Session], seed: int) -> None:
 
 
 @given(st.one_of(logs(STRINGS, STRINGS), logs(INTEGERS, STRINGS), logs(STRINGS, INTEGERS)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example([session("a", ("0", T - 3 * DAY, "clicks"), ("0", T - 3 * DAY, "clicks"))])
 def test_string_ids_equal_the_reference(log: list[Session]) -> None:
     expected = reference_split(log, 2, seed=42)

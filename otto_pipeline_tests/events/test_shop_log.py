@@ -73,7 +73,7 @@ KINDS = st.sampled_from(["view", "view", "cart", "buy"]) | st.sampled_from(["ski
 ROWS = st.lists(st.tuples(USERS, ITEMS, TIMES, KINDS), min_size=1, max_size=14)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=ROWS, cut=st.integers(0, 14), hours=st.sampled_from([None, 1, 8.5]))
 def test_conversion_equals_a_slow_reference(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], cut: int, hours: float | None

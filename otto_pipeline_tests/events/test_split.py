@@ -58,7 +58,7 @@ def test_next_click_on_item_zero_is_no_label_and_hides_the_one_after() -> None:
 
 
 @given(events=random_events(), moment=st.integers(0, 20 * 86_400_000), seed=st.integers(0, 99))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_split_equals_the_rules_in_plain_python(
     events: pl.DataFrame, moment: int, seed: int
 ) -> None:

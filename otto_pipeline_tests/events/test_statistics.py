@@ -85,13 +85,13 @@ def slow_spread(values: list[int]) -> Values:
 
 
 @given(events=random_events())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_statistics_are_those_of_a_loop_over_sessions(events: pl.DataFrame) -> None:
     assert counted(events).values() == pytest.approx(slow_values(events))
 
 
 @given(events=random_events(), cut=st.integers(0, 6))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_pieces_of_whole_sessions_add_up(events: pl.DataFrame, cut: int) -> None:
     before = pl.col("session") < cut
     in_pieces = counted(events.filter(before), events.filter(~before))
@@ -99,7 +99,7 @@ def test_pieces_of_whole_sessions_add_up(events: pl.DataFrame, cut: int) -> None
 
 
 @given(values=st.lists(st.integers(0, 30), min_size=1, max_size=60))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_spread_is_that_of_the_values(values: list[int]) -> None:
     assert spread(np.bincount(values)) == pytest.approx(slow_spread(values))
 

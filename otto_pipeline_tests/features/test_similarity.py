@@ -44,7 +44,7 @@ def reference(log: EventLog, table: NeighbourTable, session: int, y: int) -> dic
 
 
 @given(events=random_events())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shares_equal_dictionaries_for_any_number_of_threads(events: pl.DataFrame) -> None:
     log, sessions = log_of(events), events["session"].unique().sort().to_list()
     tables, found = tables_of(log), candidates_of(log, sessions)
@@ -61,7 +61,7 @@ def test_shares_equal_dictionaries_for_any_number_of_threads(events: pl.DataFram
 
 
 @given(events=random_events())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_cosines_equal_numpy_for_any_number_of_threads(events: pl.DataFrame) -> None:
     log, sessions = log_of(events), events["session"].unique().sort().to_list()
     found = candidates_of(log, sessions)

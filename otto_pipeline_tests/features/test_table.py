@@ -157,7 +157,7 @@ def test_item_at_its_hour_and_weekday_stands_out() -> None:
 
 
 @given(events=random_events())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_candidate_has_one_row_without_holes_in_its_order(events: pl.DataFrame) -> None:
     log = log_of(events)
     sessions = events["session"].unique().sort().to_list()

@@ -84,7 +84,7 @@ def assert_bits_equal(booster: xgb.Booster, features: NDArray[np.float32]) -> No
     np.testing.assert_array_equal(margins.view(np.uint32), expected.view(np.uint32))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     depth=st.integers(1, 10),

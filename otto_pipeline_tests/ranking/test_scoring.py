@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -36,7 +36,6 @@ def scored(draw: st.DrawFn) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArr
     return session, aid, np.array(score, np.float32)
 
 
-@settings(deadline=None)
 @given(scored())
 def test_ranks_are_places_by_falling_score_then_by_item(
     rows: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
@@ -53,7 +52,6 @@ def test_ranks_are_places_by_falling_score_then_by_item(
         assert ranks[row] == 1 + len(before)
 
 
-@settings(deadline=None)
 @given(scored())
 def test_standardised_scores_of_a_session_have_mean_0_and_deviation_1_or_are_all_0(
     rows: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otto_pipeline.retrieval.best import (
@@ -16,14 +16,12 @@ NUMBERS = st.integers(0, NUMBER_MASK)
 KEYS = st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, max_size=300)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(SIGNED, NUMBERS), max_size=40))
 def test_keys_sort_by_falling_score_then_by_number(items: list[tuple[float, int]]) -> None:
     by_key = sorted(items, key=lambda item: best_first_key(*item))
     assert by_key == sorted(items, key=lambda item: (-item[0], item[1]))
 
 
-@settings(deadline=None)
 @given(SCORES, NUMBERS)
 def test_a_key_holds_its_score_and_its_number(score: float, number: int) -> None:
     key = best_first_key(score, number)
@@ -31,7 +29,6 @@ def test_a_key_holds_its_score_and_its_number(score: float, number: int) -> None
     assert key & NUMBER_MASK == number
 
 
-@settings(deadline=None)
 @given(KEYS, st.integers(0, 320), st.integers(0, 20))
 def test_the_smallest_are_in_front_sorted(keys: list[int], wanted: int, behind: int) -> None:
     array = np.array(keys + list(range(behind)), np.int64)

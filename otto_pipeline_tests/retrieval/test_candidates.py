@@ -163,7 +163,7 @@ def reference(
 
 
 @given(events=random_events())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_kernel_equals_the_reference(events: pl.DataFrame) -> None:
     log = log_of(events)
     tables = tables_of(log)
@@ -179,7 +179,7 @@ def test_kernel_equals_the_reference(events: pl.DataFrame) -> None:
 
 
 @given(events=random_events())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_threads_and_other_query_sessions_leave_no_trace(events: pl.DataFrame) -> None:
     log = log_of(events)
     queries = np.unique(events["session"].to_numpy())
@@ -213,7 +213,7 @@ def test_own_items_come_first_in_the_list_without_labels() -> None:
 
 
 @given(events=random_events(max_sessions=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_postings_are_the_sessions_that_hold_an_item(events: pl.DataFrame) -> None:
     log = log_of(events)
     table = postings_of(log)

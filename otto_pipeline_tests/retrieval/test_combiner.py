@@ -41,7 +41,7 @@ def of_ranges(
     cuts=st.lists(st.integers(0, 6), max_size=3),
     threads=st.integers(1, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sums_of_ranges_of_sessions_give_the_same_rows(
     drawn: Log, drawn_matrices: tuple[Matrix, Matrix], cuts: list[int], threads: int
 ) -> None:

@@ -60,14 +60,14 @@ def of_one(log: EventLog, matrix: Matrix, item: int) -> dict[int, float]:
 
 
 @given(drawn=logs(), matrix=matrices())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_kernel_does_what_the_fields_of_a_matrix_say(drawn: Log, matrix: Matrix) -> None:
     found = rows(*drawn, [matrix])[matrix.name]
     assert_frame_equal(found, reference(*drawn, matrix), check_exact=True)
 
 
 @given(drawn=logs())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_shipped_matrices_are_what_they_say(drawn: Log) -> None:
     found = rows(*drawn, CATALOGUE, threads=2)
     for matrix in CATALOGUE:
@@ -75,7 +75,7 @@ def test_shipped_matrices_are_what_they_say(drawn: Log) -> None:
 
 
 @given(drawn=logs(), together=st.tuples(matrices("a"), matrices("b"), matrices("c")))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_matrices_of_one_pass_do_not_see_each_other(
     drawn: Log, together: tuple[Matrix, ...]
 ) -> None:
@@ -89,7 +89,7 @@ def test_matrices_of_one_pass_do_not_see_each_other(
 @given(
     drawn=logs(), matrix=matrices(), cut=st.integers(0, N_ITEMS), threads=st.sampled_from([2, 3])
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ranges_of_items_and_threads_leave_no_trace(
     drawn: Log, matrix: Matrix, cut: int, threads: int
 ) -> None:
@@ -241,7 +241,7 @@ def test_log_without_events_has_no_neighbours(shipped: Sequence[Matrix]) -> None
 
 
 @given(drawn=logs(), drawn_matrix=matrices(), threads=st.integers(2, 3))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_blocks_are_the_same_for_any_number_of_threads(
     drawn: Log, drawn_matrix: Matrix, threads: int
 ) -> None:

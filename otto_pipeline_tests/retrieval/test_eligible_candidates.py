@@ -51,7 +51,7 @@ def ordered_in(log: EventLog, session: int) -> set[int]:
     exclude_ordered=st.booleans(),
     max_candidates=st.integers(1, N_ITEMS),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_candidates_are_the_eligible_ones_of_the_whole_union_in_its_order(
     events: pl.DataFrame, denied: set[int], exclude_ordered: bool, max_candidates: int
 ) -> None:

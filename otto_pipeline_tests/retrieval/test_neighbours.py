@@ -48,7 +48,7 @@ def shares(rows: pl.DataFrame) -> dict[tuple[int, int], float]:
 
 
 @given(rows=matrix_rows())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_share_is_found_for_every_pair_of_items(rows: pl.DataFrame) -> None:
     table, expected = neighbour_table(rows, N_ITEMS), shares(rows)
     for x in range(N_ITEMS):

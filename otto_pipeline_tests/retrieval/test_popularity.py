@@ -26,7 +26,7 @@ def orders_again(events: pl.DataFrame) -> int:
 
 
 @given(events=random_events())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_counts_equal_group_bys(events: pl.DataFrame) -> None:
     log = log_of(events)
     table = popularity(log)

@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
 
 
 @given(seed=st.integers(0, 10**6), rows=st.integers(2, 300), depth=st.integers(1, DEPTH))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_kernel_adds_the_same_trees_as_xgboost(seed: int, rows: int, depth: int) -> None:
     generator = np.random.default_rng(seed)
     facts = generator.integers(1, 30, (rows, len(FACTS)))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -22,7 +22,6 @@ def symmetric_counts(draw: st.DrawFn) -> NDArray[np.float32]:
 
 
 @given(counts=symmetric_counts(), shift=st.sampled_from([0.5, 1.0, 3.0]))
-@settings(deadline=None)
 def test_information_equals_its_formula(counts: NDArray[np.float32], shift: float) -> None:
     frequency = counts.sum(axis=1, dtype=np.float64)
     smoothed = frequency**0.75

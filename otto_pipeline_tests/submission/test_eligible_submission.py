@@ -40,7 +40,7 @@ def recommended(made: dict[str, Dataset]) -> pl.Series:
     exclude_ordered=st.booleans(),
     places=st.sets(st.tuples(st.integers(0, 5), st.sampled_from(TYPES), st.integers(0, 7))),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_prediction_is_denied_and_none_was_ordered_where_there_are_others(
     events: pl.DataFrame,
     denied: set[int],
