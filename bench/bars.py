@@ -62,7 +62,6 @@ OTHER_BARS = {RULES: 0.0}
 _near = (*SEED, *(embedding.name for embedding in EMBEDDINGS))
 SEED_FEATURES = [
     f"{HISTORY}_rank",
-    f"{HISTORY}_part",
     *(f"{source}_rank" for source in _near),
     *(f"{source}_recent" for source in _near),
     *(feature.name for feature in SESSION_FEATURES),

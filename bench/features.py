@@ -23,7 +23,7 @@ from bench.results import write_section
 from bench.shortlist import together
 from otto_pipeline.evaluation.ablation import ablation_table, differences
 from otto_pipeline.features.families import FAMILIES
-from otto_pipeline.features.table import FEATURE_NAMES
+from otto_pipeline.features.table import FEATURE_NAMES, SUBMISSION_FEATURES
 from otto_pipeline.orchestration.ablation import ablate
 from otto_pipeline.ranking.variants import SHARES
 from otto_pipeline.settings import Settings
@@ -72,7 +72,7 @@ def of_seed(log: Path, seed: int) -> Ablated:
 
 def cost_of(features: Dataset) -> Cost:
     """What they took."""
-    memory = features.read("session", "aid", *FEATURE_NAMES).estimated_size()
+    memory = features.read(*SUBMISSION_FEATURES.names()).estimated_size()
     made = features.manifest
     return Cost(made.rows, made.seconds, int(memory), made.bytes)
 

@@ -1,22 +1,15 @@
-"""What the sources say of a candidate.
+"""What the sources say of a candidate: at which place they propose it.
 
-Frame: the candidates of a shard, with `{source}_largest` for each of `SCORED`, the highest score of
-the source among the session's candidates.
+Similarities say what the scores of sources do. The places that list and pre-ranker make of these
+ranks brought nothing beside them (RESULTS.md, which features).
+
+Frame: the candidates of a shard.
 """
 
 import polars as pl
 
-from otto_pipeline.features.feature import Feature, ratio, share
-from otto_pipeline.retrieval.sources import (
-    HISTORY,
-    SECOND_HOP,
-    SESSION_KNN,
-    SOURCE_LIMIT,
-    SOURCES,
-)
-
-SCORED = (HISTORY, SECOND_HOP, SESSION_KNN)
-"""Sources whose scores are features; the others' are told by similarities and by items."""
+from otto_pipeline.features.feature import Feature
+from otto_pipeline.retrieval.sources import SOURCE_LIMIT, SOURCES
 
 _ranks = [pl.col(f"{source}_rank") for source in SOURCES]
 
@@ -31,30 +24,6 @@ CANDIDATE_FEATURES = (
         )
         for source in SOURCES
     ),
-    *(
-        share(
-            f"{source}_part",
-            f"Score by {source} as a part of the session's highest.",
-            ratio(pl.col(f"{source}_score"), pl.col(f"{source}_largest")),
-        )
-        for source in SCORED
-    ),
-    *(
-        feature
-        for kind, meaning in (
-            ("list", "the list that needs no labels"),
-            ("pre", "the pre-ranker, else the list"),
-        )
-        for feature in (
-            Feature(f"{kind}_score", f"Score of {meaning}.", pl.col(f"{kind}_score")),
-            Feature(
-                f"{kind}_rank",
-                f"Place by {meaning}.",
-                pl.col(f"{kind}_score").rank("ordinal", descending=True).over("session"),
-                pl.Int16,
-            ),
-        )
-    ),
     Feature(
         "sources",
         "Number of sources that propose it.",
@@ -62,11 +31,3 @@ CANDIDATE_FEATURES = (
         pl.Int8,
     ),
 )
-
-
-def with_largest(candidates: pl.LazyFrame) -> pl.LazyFrame:
-    """Candidates in their order, with `{source}_largest`."""
-    largest = candidates.group_by("session").agg(
-        pl.col(f"{source}_score").max().alias(f"{source}_largest") for source in SCORED
-    )
-    return candidates.join(largest, on="session", how="left", maintain_order="left")

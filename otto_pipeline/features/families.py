@@ -26,15 +26,11 @@ def _named(names: Iterable[str]) -> tuple[Feature, ...]:
 
 def source_features(source: str) -> tuple[Feature, ...]:
     """All that is known of a candidate from one source alone."""
-    return _named(f"{source}_{what}" for what in ("rank", "part", *AGGREGATES, *_COSINES))
+    return _named(f"{source}_{what}" for what in ("rank", *AGGREGATES, *_COSINES))
 
 
 FAMILIES: dict[str, tuple[Feature, ...]] = {
     "source-ranks": _named(["sources", *(f"{source}_rank" for source in SOURCES)]),
-    "source-scores": _named(f"{source}_part" for source in SOURCES),
-    "list-and-pre-ranker": _named(
-        f"{kind}_{what}" for kind in ("list", "pre") for what in ("score", "rank")
-    ),
     "session": SESSION_FEATURES,
     "item": ITEM_FEATURES,
     "item-at-the-moment": MOMENT_FEATURES,

@@ -16,7 +16,6 @@ from otto_pipeline.retrieval.sources import NEIGHBOUR_SOURCES
 
 MEANINGS = {
     "recent": "mean over the session's items, weighted by recency",
-    "max": "largest, weighted by recency",
     "last": "of the session's latest item",
     "back": "of the latest item in the candidate's row",
 }

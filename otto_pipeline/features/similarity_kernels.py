@@ -1,8 +1,8 @@
 """How near a candidate is to the items of its session, by matrices and by vectors.
 
-For candidate y and the session's distinct items x with weights w(x) these are means, maxima and the
-latest of s(x, y) · w(x), w = 2^r − 1 with r from .1 to 1 at the latest event (OTTO.md §2.3). An
-item's place is that of its latest event.
+For candidate y and the session's distinct items x these are means of s(x, y), weighted by 2^r − 1
+with r from .1 to 1 at the latest event (OTTO.md §2.3), and s of the latest item. An item's place is
+that of its latest event.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from otto_pipeline.events.event_log import EventLog
 from otto_pipeline.features.feature import PARTS
 from otto_pipeline.retrieval.neighbours import NeighbourTable, share_of
 
-AGGREGATES = ("recent", "max", "last", "back")
+AGGREGATES = ("recent", "last", "back")
 COSINES = ("mean", "max", "last")
 
 Kernel = Callable[[int, int], NDArray]
@@ -149,7 +149,7 @@ def _shares_of_block(
                 table.start, table.neighbour, table.share, items, size, weights, row_of, value
             )
             for row in range(rows):
-                value[3, row] = share_of(table, candidate[begin + row], items[0])
+                value[2, row] = share_of(table, candidate[begin + row], items[0])
                 for kind in range(len(AGGREGATES)):
                     part = np.sqrt(min(value[kind, row], 1.0)) * PARTS
                     out[index * len(AGGREGATES) + kind, begin - offset + row] = np.int16(part + 0.5)
@@ -171,15 +171,13 @@ def _add_rows(
 ) -> None:
     """Add what the rows of the session's items say of its candidates."""
     for place in range(size):
-        recency = weights[place] / weights[0]
         for entry in range(table_start[items[place]], table_start[items[place] + 1]):
             row = row_of[neighbour[entry]]
             if row < 0:
                 continue
             value[0, row] += weights[place] * share[entry]
-            value[1, row] = max(value[1, row], recency * share[entry])
             if place == 0:
-                value[2, row] = share[entry]
+                value[1, row] = share[entry]
 
 
 @njit(cache=True, nogil=True)

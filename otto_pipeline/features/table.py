@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from otto_pipeline.events.event_log import EventLog, open_event_log
-from otto_pipeline.features.candidate import CANDIDATE_FEATURES, with_largest
+from otto_pipeline.features.candidate import CANDIDATE_FEATURES
 from otto_pipeline.features.feature import Feature
 from otto_pipeline.features.item import ITEM_FEATURES
 from otto_pipeline.features.moment import MOMENT_FEATURES, Shapes, at_moment, read_shapes
@@ -24,7 +24,7 @@ from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
 from otto_pipeline.retrieval.popularity import DAY_SECONDS
 from otto_pipeline.retrieval.vectors import read_vectors
-from otto_pipeline.schemas import AID, SESSION, TYPES, WINDOWS, Column, Table
+from otto_pipeline.schemas import AID, LIST_SCORE, SESSION, TYPES, WINDOWS, Column, Table
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
@@ -44,7 +44,9 @@ OF_CANDIDATES = (*CANDIDATE_FEATURES, *MOMENT_FEATURES, *SIMILARITY_FEATURES)
 FEATURE_NAMES = [feature.name for feature in FEATURES]
 LABEL_NAMES = [f"label_{name}" for name in TYPES]
 
-_KEYS_AND_FEATURES = (SESSION, AID, *(feature.column for feature in FEATURES))
+_KEYS = (SESSION, AID, LIST_SCORE)
+_KEY_NAMES = [column.name for column in _KEYS]
+_KEYS_AND_FEATURES = (*_KEYS, *(feature.column for feature in FEATURES))
 SUBMISSION_FEATURES = Table(
     "One candidate, with what a ranker knows of it.",
     _KEYS_AND_FEATURES,
@@ -94,15 +96,17 @@ def features(
     vectors: tuple[NDArray[np.float32], ...],
     threads: int,
 ) -> pl.DataFrame:
-    """Key columns and `FEATURES` of candidates, in their order; of `tables` and `vectors` as
-    `similarities` says.
+    """Key columns, the list's score and `FEATURES` of candidates, in their order.
+
+    `tables` and `vectors` are as `similarities` says.
     """
     similar = similarities(log, candidates, tables, vectors, threads)
     beside = [candidates, at_moment(log, candidates, shapes), similar]
     events = visible_events(log, candidates["session"].unique().sort().to_numpy())
     return (
-        with_largest(pl.concat(beside, how="horizontal").lazy())
-        .select("session", "aid", *(f.of_rows() for f in OF_CANDIDATES))
+        pl.concat(beside, how="horizontal")
+        .lazy()
+        .select(*_KEY_NAMES, *(f.of_rows() for f in OF_CANDIDATES))
         .join(
             _by(events, ["session"], SESSION_FEATURES),
             on="session",
@@ -116,7 +120,7 @@ def features(
             how="left",
             maintain_order="left",
         )
-        .select("session", "aid", *(feature.filled() for feature in FEATURES))
+        .select(*_KEY_NAMES, *(feature.filled() for feature in FEATURES))
         .collect()
     )
 
@@ -175,5 +179,5 @@ def _same_shards_as_candidates(inputs: Inputs, _settings: Settings) -> int:
 
 
 FEATURES_STAGE = Stage(
-    write=write_features, shards=_same_shards_as_candidates, version=f"3 {' '.join(FEATURE_NAMES)}"
+    write=write_features, shards=_same_shards_as_candidates, version=f"4 {' '.join(FEATURE_NAMES)}"
 )

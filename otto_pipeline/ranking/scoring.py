@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.features.table import FEATURE_NAMES
+from otto_pipeline.schemas import LIST_SCORE as LIST_SCORE_COLUMN
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 
@@ -23,8 +24,8 @@ STACKED: dict[str, tuple[str, ...]] = {
     "orders": ("clicks", "carts"),
 }
 """Targets whose scores are features of a target's ranker (OTTO.md §2, 6)."""
-LIST_SCORE = "list_score"
-"""The column of candidates by which the list that needs no labels is ordered."""
+LIST_SCORE = LIST_SCORE_COLUMN.name
+"""The column of candidates and features by which the list that needs no labels is ordered."""
 LIST_OFFSET = 8
 """The list's score is 1 / (this + place) before it is standardised (RANKING.md, 6)."""
 LIST_VERSION = f"{LIST_SCORE} {LIST_OFFSET}"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import polars as pl
 
-from otto_pipeline.features.candidate import CANDIDATE_FEATURES
 from otto_pipeline.features.families import FAMILIES, source_features
 from otto_pipeline.features.feature import Feature
 from otto_pipeline.features.table import LABEL_NAMES
@@ -32,8 +31,6 @@ from otto_pipeline.store.stage import Inputs, Stage
 
 SHARES = (2, 4, 8)
 """Parts of the sessions to learn from, as denominators: points of a learning curve."""
-PLACES = tuple(f for f in CANDIDATE_FEATURES if f.name in ("list_rank", "pre_rank"))
-"""Features that depend on which other candidates the session has."""
 
 
 @dataclass(frozen=True)
@@ -157,21 +154,13 @@ def _kept(variant: Variant, inputs: Inputs, shard: int) -> pl.LazyFrame:
 
 
 def without_source(features: pl.LazyFrame, source: str) -> pl.LazyFrame:
-    """Features of the candidates that another source proposes too, ordered by a list without it.
-
-    The pre-ranker's score stays as it is.
-    """
+    """Features of the candidates that another source proposes too, ordered by a list without it."""
     rank = pl.col(f"{source}_rank")
     proposed = rank <= SOURCE_LIMIT
     in_list = LIST_WEIGHTS[source] / (RANK_OFFSET + rank.cast(pl.Int32)) + float(source == HISTORY)
-    return (
-        features.filter(~proposed | (pl.col("sources") > 1))
-        .with_columns(
-            pl.col("sources") - proposed.cast(pl.Int8),
-            (pl.col(LIST_SCORE) - pl.when(proposed).then(in_list).otherwise(0)).cast(pl.Float32),
-        )
-        .with_columns(place.of_rows() for place in PLACES)
-        .with_columns(place.filled() for place in PLACES)
+    return features.filter(~proposed | (pl.col("sources") > 1)).with_columns(
+        pl.col("sources") - proposed.cast(pl.Int8),
+        (pl.col(LIST_SCORE) - pl.when(proposed).then(in_list).otherwise(0)).cast(pl.Float32),
     )
 
 

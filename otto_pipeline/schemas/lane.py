@@ -11,6 +11,7 @@ from otto_pipeline.schemas.table import (
     HALF,
     HASH,
     LAST_TS,
+    LIST_SCORE,
     SESSION,
     TARGET,
     TYPES,
@@ -164,7 +165,7 @@ def candidates_table(sources: Iterable[str]) -> Table:
             Column(f"{source}_score", pl.Float32, f"Score by {source}; null: not proposed.", True),
         ]
     columns += [
-        Column("list_score", pl.Float32, "Score of the list that needs no labels."),
+        LIST_SCORE,
         Column("pre_score", pl.Float32, "Score of the pre-ranker, else the list's; best first."),
     ]
     return Table(

@@ -23,8 +23,8 @@ def test_kinds_of_similarity_divide_similarity() -> None:
     assert sorted(kinds) == sorted(feature.name for feature in FAMILIES["similarity"])
 
 
-def test_features_of_sources_are_ranks_scores_and_similarities() -> None:
+def test_features_of_sources_are_ranks_and_similarities() -> None:
     of_sources = [feature.name for source in SOURCES for feature in source_features(source)]
-    families = ("source-ranks", "source-scores", "similarity")
+    families = ("source-ranks", "similarity")
     wanted = {feature.name for name in families for feature in FAMILIES[name]}
     assert sorted(of_sources) == sorted(wanted - {"sources"})

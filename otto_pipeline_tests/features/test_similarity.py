@@ -37,7 +37,6 @@ def reference(log: EventLog, table: NeighbourTable, session: int, y: int) -> dic
     weighted = {x: w * share_of(table, x, y) for x, w in weights.items()}
     return {
         "recent": sum(weighted.values()) / sum(weights.values()),
-        "max": max(weighted.values()),
         "last": share_of(table, latest, y),
         "back": share_of(table, y, latest),
     }

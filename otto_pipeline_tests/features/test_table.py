@@ -85,7 +85,6 @@ def test_candidate_that_the_session_has_not_met_has_sentinels() -> None:
     assert (row["own_clicks"], row["own_share"]) == (0, 0)
     assert (row["own_last_place"], row["own_minutes_ago"], row["own_last_type"]) == (-1, -1, -1)
     assert row["history_rank"] == SOURCE_LIMIT + 1
-    assert row["history_part"] == -1
     assert row["popularity_rank"] == 1
 
 

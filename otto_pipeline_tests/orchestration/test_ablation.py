@@ -38,8 +38,8 @@ def test_with_everything_it_scores_as_the_pipeline_and_leaves_no_trace(
     recall = dict(scores.select("type", "recall").iter_rows())
     whole = cells(result, "everything")
     assert whole == [f"{recall[name]:.4f}" for name in (*TYPES, "total")]
-    assert cells(result, "stacking")[0] == "+0.0000"  # nothing is stacked below clicks
-    assert cells(result, "source:history")[0] != "+0.0000"
+    for variant in ("stacking", "source:history"):
+        assert any(cell.strip("()+-") not in ("0.0000", "…") for cell in cells(result, variant))
     assert "2 of 3: without stacking" in result.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert sorted(folder.glob("*")) == before
