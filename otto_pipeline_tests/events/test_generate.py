@@ -18,7 +18,9 @@ from otto_pipeline.events.generate import (
 )
 from otto_pipeline.events.generator.catalogue import make_catalogue
 from otto_pipeline.events.generator.files import FORMATS
-from otto_pipeline.events.generator.shop import DAY_MS, START_MS, TEST, TRAIN
+from otto_pipeline.events.generator.shop import DAY_MS, SHOP, START_MS, TEST, TRAIN
+from otto_pipeline.events.generator.visits import draw_events
+from otto_pipeline.events.generator.walk import NOTHING, begin, draw_intent, walk, walk_on
 from otto_pipeline.events.otto import compare, comparison_text
 from otto_pipeline.schemas import EVENT_TYPE, EVENTS
 
@@ -143,6 +145,28 @@ def test_a_block_depends_on_its_number_only(monkeypatch: pytest.MonkeyPatch) -> 
     begins = pl.concat(blocks).group_by("session", maintain_order=True).first()
     assert begins["session"].to_list() == list(range(1200))
     assert begins["ts"].is_sorted()
+
+
+def test_walk_that_pauses_draws_what_a_walk_without_a_pause_draws() -> None:
+    catalogue = make_catalogue(500, np.random.default_rng(1))
+    events = draw_events(TRAIN, range(300), 300, np.random.default_rng(2))
+    whole = walk(catalogue, events, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    intent, week = draw_intent(300, rng), (events.ts - START_MS) // (7 * DAY_MS)
+    shop = (catalogue.topic, catalogue.topic_start, catalogue.weight, catalogue.mass, SHOP, rng)
+    item, kind = np.empty(len(week), np.int64), np.empty(len(week), np.uint8)
+    basket = np.empty(SHOP.basket, np.int64)
+    for session, (first, end) in enumerate(pairwise(events.start)):
+        begin(item, kind, first, week, catalogue.mass, len(catalogue.topic), SHOP, rng)
+        state, pause = NOTHING, (first + 1 + end) // 2
+        for begun, until in ((first + 1, pause), (pause, end)):
+            state = walk_on(
+                *(item, kind, basket, state, first, begun, until, week, events.opens),
+                *(events.left, intent[session], *shop),
+            )
+    assert np.array_equal(item, whole[0])
+    assert np.array_equal(kind, whole[1])
+    assert len(np.unique(kind)) == 3
 
 
 def test_sessions_are_numbered_in_the_order_in_which_they_begin(small: Log) -> None:
