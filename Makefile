@@ -42,6 +42,7 @@ ui: install
 bench: install
 	$(BIN)/python -m bench --scale $(SCALE) $(STAGE)
 
+# two processes, as many as the smallest machine has cores; what the tests of a file share is made once
 test: install
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -68,10 +68,10 @@ SEED_FEATURES = [
     *(feature.name for feature in ITEM_FEATURES),
     *(feature.name for feature in SESSION_ITEM_FEATURES),
 ]
-"""What the seed's rankers see (OTTO.md, feature table): rank and score of the sources that it has,
-counts and rates of session and item, and what the session did with the item. `…_recent` is a
-source's score over the sum of its weights; the default embedding stands for the seed's word2vec
-and ALS."""
+"""What the seed's rankers see (OTTO.md, feature table): rank of history, rank and score of the
+other sources that it has, counts and rates of session and item, and what the session did with the
+item. `…_recent` is a source's score over the sum of its weights; the default embedding stands for
+the seed's word2vec and ALS."""
 IN_QUARTERS = "jd_hup_appliances"
 MEMORY_GB = 6.0
 """Memory budget of the generated log's lane."""

@@ -1,7 +1,7 @@
 """What each family of features, the stacking and more sessions bring, into RESULTS.md.
 
     python -m bench features ../shared/data                       # a small real log
-    python -m bench features generated [similarity-max stacking …]  # 100,000 generated sessions
+    python -m bench features generated [session-item stacking …]  # 100,000 generated sessions
 
 The validation lane is built as far as what rankers learn from; then `otto ablate` fits rankers
 out-of-fold with everything and without each of the variants, or of the named ones. What the
@@ -77,7 +77,7 @@ def cost_of(features: Dataset) -> Cost:
     return Cost(made.rows, made.seconds, int(memory), made.bytes)
 
 
-def shown(found: Sequence[Ablated]) -> str:
+def table_of(found: Sequence[Ablated]) -> str:
     """The table of a log, whose cut seeds are pooled."""
     hits = {name: together(one.hits[name] for one in found) for name in found[0].hits}
     rows, seconds, memory, disk = (sum(of) for of in zip(*(one.cost for one in found), strict=True))
@@ -99,10 +99,10 @@ def main(data: str, *names: str) -> None:
         real = Path(data) / "jd_hup_appliances/jd_hup_appliances.jsonl.gz"
         found = [of_seed(real, seed) for seed in SEEDS]
     text = (
-        f"{log[0].upper()}{log[1:]}. Recall@20 with everything, out-of-fold, and how much of it is "
+        f"{log}. Recall@20 with everything, out-of-fold, and how much of it is "
         "lost without each: the difference and its 95 % interval (paired bootstrap over sessions). "
-        "An interval above zero is one that other sessions would most likely show too. "
-        "`sessions-1/4` learns from a quarter of the sessions."
+        "An interval above zero is one that other sessions would most likely show too; "
+        "`sessions-1/…` learn from a part of the sessions."
     )
     command = " ".join(["python -m bench features", data, *names])
-    write_section(title, command, f"{text}\n\n{shown(found)}")
+    write_section(title, command, f"{text}\n\n{table_of(found)}")

@@ -53,6 +53,8 @@ VALID = {
     ),
 }
 
+LATER_TYPE_FIRST = pl.Series("type", ["carts", "clicks"], schemas.EVENT_TYPE)
+
 
 @pytest.mark.parametrize("name", VALID)
 def test_valid_frame_passes(name: str) -> None:
@@ -80,7 +82,8 @@ def test_string_ids_pass_where_ids_may_be_either() -> None:
         ("items", pl.lit(0, pl.Int32).alias("aid"), "aid", "unique"),
         ("items", pl.col("aid").reverse(), "aid", "ordered by aid"),
         ("events", pl.col("type").cast(pl.String), "type", "Enum"),
-        ("events", pl.col("session").reverse(), "session", "ordered by session"),
+        ("events", pl.col("session").reverse(), "ts", "ordered by session, ts"),
+        ("events", pl.Series("ts", [6, 5, 0]), "ts", "ordered by session, ts"),
         ("events", -pl.col("aid"), "aid", "greater_than_or_equal_to(0)"),
         ("sessions", pl.col("n_events") - 1, "n_events", "greater_than_or_equal_to(1)"),
         ("sessions", pl.col("hash").cast(pl.Float64), "hash", "UInt64"),
@@ -90,6 +93,8 @@ def test_string_ids_pass_where_ids_may_be_either() -> None:
         ("covisitation", pl.lit(2, pl.Int32).alias("neighbour"), "neighbour", "unique"),
         ("covisitation", pl.col("rank").reverse(), "rank", "ordered by aid, rank"),
         ("labels", pl.col("session").reverse(), "aid", "ordered by session, type, aid"),
+        ("labels", pl.lit(0, pl.Int32).alias("session"), "aid", "ordered by session, type, aid"),
+        ("predictions", LATER_TYPE_FIRST, "rank", "ordered by session, type, rank"),
         ("predictions", pl.col("rank") + 1, "rank", "less_than_or_equal_to(20)"),
         ("candidates", pl.lit(None, pl.Float32).alias("pre_score"), "pre_score", "null"),
         ("candidates", pl.col("history_rank").cast(pl.UInt8), "history_rank", "UInt16"),
@@ -97,7 +102,7 @@ def test_string_ids_pass_where_ids_may_be_either() -> None:
     ],
 )
 def test_violation_is_reported_with_its_column(
-    name: str, change: pl.Expr, column: str, complaint: str
+    name: str, change: pl.Expr | pl.Series, column: str, complaint: str
 ) -> None:
     table, frame = VALID[name]
     failures = table_failures(table, frame.with_columns(change))

@@ -60,7 +60,7 @@ FOUND_LABELS = Table(
         ),
     ),
     ("session", "type", "aid"),
-    ("session",),
+    ("session", "type", "aid"),
 )
 
 

@@ -1,7 +1,7 @@
 """What the sources say of a candidate: at which place they propose it.
 
-Similarities say what the scores of sources do. The places that list and pre-ranker make of these
-ranks brought nothing beside them (RESULTS.md, which features).
+Beside these ranks neither the scores of history, second hop and session kNN nor score and place by
+list and pre-ranker brought anything (RESULTS.md, which features, by a generated log).
 
 Frame: the candidates of a shard.
 """

@@ -1,8 +1,8 @@
 """How near a candidate is to the items of its session, by matrices and by vectors.
 
 For candidate y and the session's distinct items x these are means of s(x, y), weighted by 2^r − 1
-with r from .1 to 1 at the latest event (OTTO.md §2.3), and s of the latest item. An item's place is
-that of its latest event.
+with r from .1 to 1 at the latest event (OTTO.md §2.3), and s of the latest item: for matrices in
+both directions, for vectors beside the largest. An item's place is that of its latest event.
 """
 
 from collections.abc import Callable

@@ -24,7 +24,7 @@ from otto_pipeline.retrieval.embeddings import EMBEDDINGS
 from otto_pipeline.retrieval.neighbours import NeighbourTable, open_neighbours
 from otto_pipeline.retrieval.popularity import DAY_SECONDS
 from otto_pipeline.retrieval.vectors import read_vectors
-from otto_pipeline.schemas import AID, LIST_SCORE, SESSION, TYPES, WINDOWS, Column, Table
+from otto_pipeline.schemas import AID, SCORE_OF_LIST, SESSION, TYPES, WINDOWS, Column, Table
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset, Figures
 from otto_pipeline.store.stage import Inputs, Stage
@@ -44,19 +44,19 @@ OF_CANDIDATES = (*CANDIDATE_FEATURES, *MOMENT_FEATURES, *SIMILARITY_FEATURES)
 FEATURE_NAMES = [feature.name for feature in FEATURES]
 LABEL_NAMES = [f"label_{name}" for name in TYPES]
 
-_KEYS = (SESSION, AID, LIST_SCORE)
-_KEY_NAMES = [column.name for column in _KEYS]
-_KEYS_AND_FEATURES = (*_KEYS, *(feature.column for feature in FEATURES))
+_BESIDE = (SESSION, AID, SCORE_OF_LIST)
+_BESIDE_NAMES = [column.name for column in _BESIDE]
+_COLUMNS = (*_BESIDE, *(feature.column for feature in FEATURES))
 SUBMISSION_FEATURES = Table(
     "One candidate, with what a ranker knows of it.",
-    _KEYS_AND_FEATURES,
+    _COLUMNS,
     ("session", "aid"),
     ("session",),
 )
 VALIDATION_FEATURES = Table(
     "One candidate, with what a ranker knows of it, and what came of it.",
     (
-        *_KEYS_AND_FEATURES,
+        *_COLUMNS,
         *(Column(f"label_{name}", pl.UInt8, f"Is a label of {name}.", le=1) for name in TYPES),
     ),
     ("session", "aid"),
@@ -106,7 +106,7 @@ def features(
     return (
         pl.concat(beside, how="horizontal")
         .lazy()
-        .select(*_KEY_NAMES, *(f.of_rows() for f in OF_CANDIDATES))
+        .select(*_BESIDE_NAMES, *(f.of_rows() for f in OF_CANDIDATES))
         .join(
             _by(events, ["session"], SESSION_FEATURES),
             on="session",
@@ -120,7 +120,7 @@ def features(
             how="left",
             maintain_order="left",
         )
-        .select(*_KEY_NAMES, *(feature.filled() for feature in FEATURES))
+        .select(*_BESIDE_NAMES, *(feature.filled() for feature in FEATURES))
         .collect()
     )
 

@@ -57,7 +57,7 @@ class StoreResource(dg.ConfigurableResource):
                 return
             claim_store(scale, self.settings())
             built = build_step(wanted, scale, self.settings(), context.log.info)
-            for line in _summaries(built):
+            for line in summaries(built):
                 context.log.info(line)
             for artifact in wanted:
                 yield _result(artifact, built[artifact.path])
@@ -106,8 +106,8 @@ def _result(artifact: Artifact, built: Built) -> dg.MaterializeResult:
     )
 
 
-def _summaries(built: Mapping[str, Built]) -> list[str]:
-    """A line for each artifact, and one for all that have nothing to hold."""
+def summaries(built: Mapping[str, Built]) -> list[str]:
+    """A line for each artifact by its path, and one for all that have no shard."""
     empty = [path for path, one in built.items() if not one.dataset.manifest.shards]
     lines = [_summary(path, one) for path, one in built.items() if path not in empty]
     return [*lines, f"nothing to make: {', '.join(empty)}"] if empty else lines

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from otto_pipeline.events.hashing import draw
 from otto_pipeline.features.table import FEATURE_NAMES
-from otto_pipeline.schemas import LIST_SCORE as LIST_SCORE_COLUMN
+from otto_pipeline.schemas import SCORE_OF_LIST
 from otto_pipeline.settings import Settings
 from otto_pipeline.store.dataset import Dataset
 
@@ -24,7 +24,7 @@ STACKED: dict[str, tuple[str, ...]] = {
     "orders": ("clicks", "carts"),
 }
 """Targets whose scores are features of a target's ranker (OTTO.md §2, 6)."""
-LIST_SCORE = LIST_SCORE_COLUMN.name
+LIST_SCORE = SCORE_OF_LIST.name
 """The column of candidates and features by which the list that needs no labels is ordered."""
 LIST_OFFSET = 8
 """The list's score is 1 / (this + place) before it is standardised (RANKING.md, 6)."""

@@ -11,7 +11,7 @@ from otto_pipeline.schemas.table import (
     HALF,
     HASH,
     LAST_TS,
-    LIST_SCORE,
+    SCORE_OF_LIST,
     SESSION,
     TARGET,
     TYPES,
@@ -61,7 +61,7 @@ EVENT_LOG = Table(
         Column("ts", pl.Int32, "Time of the event, seconds since the lane's first.", ge=0),
         Column("type", pl.UInt8, "0 clicks, 1 carts, 2 orders.", ge=0, le=2),
     ),
-    order=("session",),
+    order=("session", "ts"),
 )
 WINDOWS = {"day": 1, "week": 7, "21d": 21}
 """Windows that end with the lane's last event, in days: what is counted in them does not grow with
@@ -127,7 +127,7 @@ NEIGHBOURS = Table(
         Column("rank", pl.UInt16, "Place among the item's neighbours, 1 is the heaviest.", ge=1),
     ),
     unique=("aid", "neighbour"),
-    order=("aid",),
+    order=("aid", "neighbour"),
 )
 POSTINGS = Table(
     "One item and in how many sessions it is; which these are, kernels read from arrays.",
@@ -165,7 +165,7 @@ def candidates_table(sources: Iterable[str]) -> Table:
             Column(f"{source}_score", pl.Float32, f"Score by {source}; null: not proposed.", True),
         ]
     columns += [
-        LIST_SCORE,
+        SCORE_OF_LIST,
         Column("pre_score", pl.Float32, "Score of the pre-ranker, else the list's; best first."),
     ]
     return Table(

@@ -73,7 +73,7 @@ SESSIONS = Table(
     unique=("session",),
     order=("session",),
 )
-EVENTS = Table("One event.", (SESSION, AID, TS, TYPE), order=("session",))
+EVENTS = Table("One event.", (SESSION, AID, TS, TYPE), order=("session", "ts"))
 STATISTICS = Table(
     "One statistic of one part of the log.",
     (

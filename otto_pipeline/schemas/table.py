@@ -57,7 +57,7 @@ class Table:
 
 SESSION = Column("session", pl.Int32, "Dense index of the session, in the log's order.", ge=0)
 AID = Column("aid", pl.Int32, "Dense index of the item, in the order of the original ids.", ge=0)
-LIST_SCORE = Column("list_score", pl.Float32, "Score of the list that needs no labels.")
+SCORE_OF_LIST = Column("list_score", pl.Float32, "Score of the list that needs no labels.")
 TS = Column("ts", pl.Int64, "Time of the event, ms since 1970 UTC.", ge=0)
 TYPE = Column("type", EVENT_TYPE, "Kind of the event: clicks, carts or orders.")
 TARGET = Column("type", EVENT_TYPE, "Target: clicks, carts or orders.")

@@ -20,7 +20,7 @@ from otto_pipeline.events.generator.catalogue import make_catalogue
 from otto_pipeline.events.generator.files import FORMATS
 from otto_pipeline.events.generator.shop import DAY_MS, SHOP, START_MS, TEST, TRAIN
 from otto_pipeline.events.generator.visits import draw_events
-from otto_pipeline.events.generator.walk import NOTHING, begin, draw_intent, walk, walk_on
+from otto_pipeline.events.generator.walk import NOTHING, draw_first, draw_intent, walk, walk_on
 from otto_pipeline.events.otto import compare, comparison_text
 from otto_pipeline.schemas import EVENT_TYPE, EVENTS
 
@@ -157,7 +157,7 @@ def test_walk_that_pauses_draws_what_a_walk_without_a_pause_draws() -> None:
     item, kind = np.empty(len(week), np.int64), np.empty(len(week), np.uint8)
     basket = np.empty(SHOP.basket, np.int64)
     for session, (first, end) in enumerate(pairwise(events.start)):
-        begin(item, kind, first, week, catalogue.mass, len(catalogue.topic), SHOP, rng)
+        draw_first(item, kind, first, week, catalogue.mass, len(catalogue.topic), SHOP, rng)
         state, pause = NOTHING, (first + 1 + end) // 2
         for begun, until in ((first + 1, pause), (pause, end)):
             state = walk_on(

@@ -3,7 +3,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otto_pipeline.events.jsonl_writer import label_lines, session_lines
@@ -13,8 +13,6 @@ NUMBERS = st.integers(-(2**63), 2**63 - 1)
 TEXTS = st.text(max_size=6)  # any character: quotes, control characters, other planes
 IDS = {pl.Int64: NUMBERS, pl.String: TEXTS}
 ID_TYPES = st.sampled_from(list(IDS))
-# the first text drawn loads the table of characters
-unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def lines_of(written: bytes) -> list[str]:
@@ -75,7 +73,6 @@ def labelled(draw: st.DrawFn) -> tuple[list[dict[str, Any]], pl.DataFrame, pl.Da
     return wanted, frame, pl.DataFrame(rows, schema=schema, orient="row")
 
 
-@unhurried
 @given(sessions())
 def test_session_lines_are_those_of_json_dumps(
     case: tuple[list[dict[str, Any]], pl.DataFrame],
@@ -96,7 +93,6 @@ def test_integers_of_every_length_are_written(sign: int) -> None:
         assert lines_of(session_lines(events)) == [wanted]
 
 
-@unhurried
 @given(labelled())
 def test_label_lines_are_those_of_json_dumps_without_empty_keys(
     case: tuple[list[dict[str, Any]], pl.DataFrame, pl.DataFrame],

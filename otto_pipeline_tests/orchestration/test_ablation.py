@@ -39,7 +39,7 @@ def test_with_everything_it_scores_as_the_pipeline_and_leaves_no_trace(
     whole = cells(result, "everything")
     assert whole == [f"{recall[name]:.4f}" for name in (*TYPES, "total")]
     for variant in ("stacking", "source:history"):
-        assert any(cell.strip("()+-") not in ("0.0000", "…") for cell in cells(result, variant))
+        assert set(cells(result, variant)[::4]) != {"+0.0000"}
     assert "2 of 3: without stacking" in result.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert sorted(folder.glob("*")) == before

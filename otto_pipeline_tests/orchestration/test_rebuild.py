@@ -20,6 +20,7 @@ from otto_pipeline.submission.submission import faults
 from otto_pipeline_tests.orchestration.conftest import Project, failures
 
 Demo = tuple[Project, dg.ExecuteInProcessResult]
+PATHS = [artifact.path for artifact in ARTIFACTS]
 
 
 def times(folder: Path) -> dict[Path, int]:
@@ -94,7 +95,7 @@ def test_pictures_and_generated_files_belong_to_their_datasets(demo: Demo) -> No
 
 def test_report_names_costs_scores_and_places(demo: Demo) -> None:
     root = demo[0].store / "demo"
-    text = report_text(root, [artifact.path for artifact in ARTIFACTS])
+    text = report_text(root, PATHS)
     for expected in (
         "validation/candidates",
         "baseline: own history",
@@ -147,17 +148,24 @@ def test_check_fails_on_content_that_breaks_the_contract(demo: Demo, tmp_path: P
     assert check_dataset(artifact, Dataset(source)).metadata["read"].value is False
 
 
-def test_log_that_lost_its_test_file_skips_the_submission_lane_and_reports_none_of_old(
+def test_submission_lane_comes_and_goes_with_the_test_file(
     project: Project, tmp_path: Path
 ) -> None:
-    log = tmp_path / "log"
+    log, put_aside = tmp_path / "log", tmp_path / "test.jsonl"
     log.mkdir()
     generate_log(log, sessions=300, test_sessions=30, items=60, seed=5)
-    paths = [artifact.path for artifact in ARTIFACTS]
+    (log / "test.jsonl").rename(put_aside)
+    text = report_without_submission(project, log)
+    put_aside.rename(log / "test.jsonl")
     result = project.rebuild("full", OTTO_DATA_DIR=str(log))
     assert result.success, failures(result)
-    assert "submission.csv" in report_text(project.store / "full", paths)
+    assert "submission.csv" in report_text(project.store / "full", PATHS)
     (log / "test.jsonl").unlink()
+    assert report_without_submission(project, log) == text
+
+
+def report_without_submission(project: Project, log: Path) -> str:
+    """The report of a rebuild that skips the submission lane, and says why; without costs."""
     result = project.rebuild("full", OTTO_DATA_DIR=str(log))
     assert result.success, failures(result)
     made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
@@ -165,9 +173,10 @@ def test_log_that_lost_its_test_file_skips_the_submission_lane_and_reports_none_
     assert not {key for key in made if key.startswith("submission/")}
     messages = [entry.user_message for entry in project.instance.all_logs(result.run_id)]
     assert any("no test file" in message for message in messages)
-    text = report_text(project.store / "full", paths)
+    text = report_text(project.store / "full", PATHS)
     assert "submission.csv" not in text
     assert "submission/candidates" not in text
+    return text[text.index("Recall@20") :]
 
 
 def test_history_can_be_materialized_alone(demo: Demo) -> None:

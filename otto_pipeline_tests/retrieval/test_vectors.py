@@ -40,7 +40,10 @@ def in_company(log: EventLog) -> set[int]:
 
 @pytest.mark.parametrize("embedding", KINDS)
 @given(events=random_events())
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_only_items_seen_with_others_have_vectors_on_the_smallest_logs(
     embedding: Embedding, tmp_path: Path, events: pl.DataFrame
 ) -> None:

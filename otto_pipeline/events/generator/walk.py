@@ -81,7 +81,7 @@ def _walk_all(
     basket = np.empty(shop.basket, np.int64)
     for session in range(len(start) - 1):
         first = start[session]
-        begin(item, kind, first, week, mass, len(topic), shop, rng)
+        draw_first(item, kind, first, week, mass, len(topic), shop, rng)
         walk_on(
             *(item, kind, basket, NOTHING, first, first + 1, start[session + 1]),
             *(week, opens, left, intent[session], topic, topic_start, weight, mass, shop, rng),
@@ -90,7 +90,7 @@ def _walk_all(
 
 
 @inner_njit
-def begin(
+def draw_first(
     item: Ints,
     kind: NDArray[np.uint8],
     first: int,
@@ -233,7 +233,7 @@ def _other(
 def _pick(
     mass: Floats, week: int, begin: int, end: int, n_items: int, rng: np.random.Generator
 ) -> int:
-    """Draw one of the items from ``now`` to ``end`` by the week's popularity."""
+    """Draw one of the items from ``begin`` to ``end`` by the week's popularity."""
     base = week * n_items
     low, high = mass[base + begin], mass[base + end]
     drawn = low + (high - low) * rng.random()
