@@ -1,10 +1,10 @@
 """A built lane → what recommenders without learning give its query sessions, to compare with.
 
-Both lists serve all three targets and have 20 distinct items for each session, best first, as rows
+The lists serve all three targets and have 20 distinct items for each session, best first, as rows
 (session, aid).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,9 @@ BM25_NEIGHBOURS = 200
 
 
 def rules_list(lane: Path) -> pl.DataFrame:
-    """The public rules: the session's own items by recency × type, then their neighbours in the
-    seed's three matrices, one matrix after the other, then popular items.
-
-    The stronger of two forms: public notebooks count in how many rows a neighbour stands.
+    """The public rules in their stronger form: the session's own items by recency × type, then
+    their neighbours in the seed's three matrices by share, one matrix after the other, then
+    popular items.
     """
     log = open_event_log(Dataset(lane / "event_log"))
     matrices = [Dataset(lane / f"covisitation/{name}").read() for name in SEED]
@@ -41,6 +40,35 @@ def rules_list(lane: Path) -> pl.DataFrame:
         near = [neighbours(own, matrix) for matrix in matrices]
         parts.append(first_of(own, *near, _popular(lane, log, queries)))
     return pl.concat(parts)
+
+
+def votes_list(lane: Path) -> pl.DataFrame:
+    """The public rules as notebooks have them: own items, then their neighbours in the seed's three
+    matrices by the number of rows in which they stand, then popular items.
+    """
+    log = open_event_log(Dataset(lane / "event_log"))
+    matrices = [Dataset(lane / f"covisitation/{name}").read() for name in SEED]
+    parts = []
+    for queries in _parts(lane):
+        own = own_items(visible_events(log, queries))
+        parts.append(first_of(own, votes(own, matrices), _popular(lane, log, queries)))
+    return pl.concat(parts)
+
+
+def votes(own: pl.DataFrame, matrices: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Neighbours of sessions' items; their score: the number of rows of matrices that hold them.
+
+    Of as many rows those win that come first: by matrix, then by the own item, the best first.
+    """
+    place = pl.col("score").rank("ordinal", descending=True).over("session")
+    placed = own.select("session", "aid", place=place)
+    rows = pl.concat(
+        placed.join(matrix, on="aid").select(
+            "session", aid="neighbour", turn=number * 1e6 + pl.col("place") * 100 + pl.col("rank")
+        )
+        for number, matrix in enumerate(matrices)
+    )
+    return rows.group_by("session", "aid").agg(score=pl.len() - pl.col("turn").min() / 1e8)
 
 
 def own_items(events: pl.LazyFrame) -> pl.DataFrame:
