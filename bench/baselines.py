@@ -28,9 +28,8 @@ BM25_NEIGHBOURS = 200
 
 
 def rules_list(lane: Path) -> pl.DataFrame:
-    """The public rules in their stronger form: the session's own items by recency × type, then
-    their neighbours in the seed's three matrices by share, one matrix after the other, then
-    popular items.
+    """The public rules: the session's own items by recency × type, then their neighbours in the
+    seed's three matrices by share, one matrix after the other, then popular items.
     """
     log = open_event_log(Dataset(lane / "event_log"))
     matrices = [Dataset(lane / f"covisitation/{name}").read() for name in SEED]
