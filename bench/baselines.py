@@ -4,7 +4,7 @@ The lists serve all three targets and have 20 distinct items for each session, b
 (session, aid).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,26 +31,25 @@ def rules_list(lane: Path) -> pl.DataFrame:
     """The public rules: the session's own items by recency × type, then their neighbours in the
     seed's three matrices by share, one matrix after the other, then popular items.
     """
-    log = open_event_log(Dataset(lane / "event_log"))
-    matrices = [Dataset(lane / f"covisitation/{name}").read() for name in SEED]
-    parts = []
-    for queries in _parts(lane):
-        own = own_items(visible_events(log, queries))
-        near = [neighbours(own, matrix) for matrix in matrices]
-        parts.append(first_of(own, *near, _popular(lane, log, queries)))
-    return pl.concat(parts)
+    return _rules(lane, lambda own, matrices: [neighbours(own, matrix) for matrix in matrices])
 
 
 def votes_list(lane: Path) -> pl.DataFrame:
     """The public rules as notebooks have them: own items, then their neighbours in the seed's three
     matrices by the number of rows in which they stand, then popular items.
     """
+    return _rules(lane, lambda own, matrices: [votes(own, matrices)])
+
+
+def _rules(
+    lane: Path, near: Callable[[pl.DataFrame, list[pl.DataFrame]], list[pl.DataFrame]]
+) -> pl.DataFrame:
     log = open_event_log(Dataset(lane / "event_log"))
     matrices = [Dataset(lane / f"covisitation/{name}").read() for name in SEED]
     parts = []
     for queries in _parts(lane):
         own = own_items(visible_events(log, queries))
-        parts.append(first_of(own, votes(own, matrices), _popular(lane, log, queries)))
+        parts.append(first_of(own, *near(own, matrices), _popular(lane, log, queries)))
     return pl.concat(parts)
 
 
@@ -92,8 +91,7 @@ def bm25_list(lane: Path, threads: int) -> pl.DataFrame:
     """`implicit`'s BM25 between items, a session as a user, queries included up to their cut; then
     popular items.
 
-    Whether a session has an item, not how often, and more neighbours than implicit's 20: its
-    strongest form.
+    It sees whether a session has an item, not how often, and more neighbours than implicit's 20.
     """
     with extra("embeddings", "this benchmark"):
         from implicit.nearest_neighbours import BM25Recommender  # noqa: PLC0415  # an extra

@@ -88,7 +88,10 @@ def _visible(queries: pl.DataFrame, known_visible: Ints) -> Ints:
 def _compare(queries: pl.DataFrame, item_id: Ints, kind: Ints, of_queries: Bools) -> None:
     drawn = item_id[of_queries], kind[of_queries]
     if not all(map(np.array_equal, drawn, (queries["item_id"], queries["type"].to_physical()))):
-        raise ValueError(f"{GENERATED}: holds other events than the generator draws; remove it")
+        raise ValueError(
+            f"{GENERATED}: holds other events than the generator draws; remove it and "
+            f"{GENERATED}_bars_store, and both are made anew"
+        )
 
 
 def of_best(lane: Path, queries: pl.DataFrame, draws: int, threads: int) -> pl.DataFrame:

@@ -115,7 +115,7 @@ class _Pruning(xgb.callback.TrainingCallback):
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
         """Called by XGBoost."""
-        import optuna  # noqa: PLC0415
+        import optuna  # noqa: PLC0415  # as above
 
         self._trial.report(evals_log["judged"][JUDGED_BY][-1], epoch)
         if self._trial.should_prune():
